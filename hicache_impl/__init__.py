@@ -1,0 +1,1 @@
+"""Caches under test: the interface, and the adapters to real caches."""

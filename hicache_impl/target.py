@@ -1,0 +1,59 @@
+"""The interface of a cache under test. Whoever implements it can be verified.
+
+A target is hostile: ``perform`` may raise anything, loop, or end the process. Everything else about
+it (deadlines, journals, minimizing) is the engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import attrs
+
+from hicache_model.configuration import Configuration
+from hicache_model.operations import Operation
+from hicache_model.outcomes import Outcome
+from hicache_model.snapshot import Path, Snapshot
+
+
+@attrs.define(frozen=True, slots=True)
+class Description:
+    """What a target is: shown in reports and written into traces.
+
+    ``eviction_policies`` are those that the target knows. ``host_may_be_smaller`` says whether the
+    host pool may be no larger than the device pool.
+    """
+
+    target: str
+    release: str
+    origin: str
+    eviction_policies: tuple[str, ...]
+    host_may_be_smaller: bool = True
+
+
+class Target(Protocol):
+    """One cache instance, freshly built from a configuration."""
+
+    configuration: Configuration
+
+    def perform(self, operation: Operation) -> Outcome:
+        """Do it to the cache and say what it answered; whatever the cache raises comes through."""
+
+    def observe(self) -> Snapshot:
+        """The complete state, without changing it."""
+
+    def observe_at(self, paths: Iterable[Path]) -> Snapshot:
+        """The state of the nodes with these paths (None where there is none) and all the totals.
+
+        Costs in proportion to the nodes asked for; ``complete`` is false.
+        """
+
+
+class TargetFactory(Protocol):
+    """Makes targets of one kind in this process."""
+
+    description: Description
+
+    def build(self, configuration: Configuration) -> Target:
+        """A fresh cache; ValueError for a configuration that the release refuses."""

@@ -1,0 +1,1 @@
+"""What is right: the vocabulary, the reference cache, the definitions and the laws."""

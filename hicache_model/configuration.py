@@ -1,0 +1,50 @@
+"""What a cache is built with. Part of every trace's header: nothing else is needed to build it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from hicache_model import fields
+
+WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
+EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru")
+
+
+@attrs.define(frozen=True, slots=True)
+class Configuration:
+    """Sizes are tokens and multiples of ``page_size``.
+
+    ``copies`` says when a transfer's bytes move: ``early``, when it is issued, or ``late``, when it
+    completes; a real stream may do either. Raises ValueError for sizes that no cache can have.
+    """
+
+    write_policy: str = fields.choice(WRITE_POLICIES, "write_back")
+    eviction_policy: str = fields.choice(EVICTION_POLICIES, "lru")
+    page_size: int = fields.integer(1, least=1, most=1024)
+    device_slots: int = fields.integer(8, least=1, most=1 << 20)
+    host_slots: int = fields.integer(12, least=1, most=1 << 20)
+    load_back_threshold: int = fields.integer(1, least=1)
+    layers: int = fields.integer(1, least=1, most=64)
+    io_backend: str = fields.choice(("direct", "kernel"), "direct")
+    copies: str = fields.choice(("late", "early"), "late")
+    requests: int = fields.integer(4, least=1, most=1024)
+    context_length: int = fields.integer(64, least=2, most=1 << 20)
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("device_slots", "host_slots"):
+            size = getattr(self, name)
+            if size % self.page_size:
+                raise ValueError(
+                    f"{name} is {size}, not a multiple of page_size {self.page_size}; "
+                    f"use {max(1, size // self.page_size) * self.page_size}"
+                )
+
+    @property
+    def write_through_threshold(self) -> int:
+        """Hits after which a node is backed up: 1 for write_through, 2 for selective."""
+        return 2 if self.write_policy == "write_through_selective" else 1
+
+    def with_(self, **changes: Any) -> Configuration:
+        return attrs.evolve(self, **changes)

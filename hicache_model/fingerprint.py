@@ -1,0 +1,23 @@
+"""Every byte has a name: the KV of position *i* is a fingerprint of the namespace and the prefix up to *i*.
+
+What lies in a slot then says whether it is the right data, stale, or somebody else's.
+"""
+
+from __future__ import annotations
+
+import zlib
+from functools import lru_cache
+
+_MODULUS = (1 << 61) - 1
+_FACTOR = 1_000_003
+
+
+@lru_cache(maxsize=1 << 16)
+def fingerprints(namespace: str | None, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """One integer in 1..2**61-1 for each position of ``tokens``, the same in every process."""
+    value = 7 if namespace is None else 11 + zlib.crc32(namespace.encode())
+    result = []
+    for token in tokens:
+        value = (value * _FACTOR + token + 1) % _MODULUS
+        result.append(value or _MODULUS)
+    return tuple(result)

@@ -1,0 +1,239 @@
+"""The operations: everything that can be done to a hierarchical KV cache, as frozen data.
+
+The first group are calls on the cache itself, the second is what a scheduler does with a request.
+Rules of a state machine, lines of a trace, steps of a report and arguments of a target are all
+these objects. Token ids are integers from 0 up; a namespace is upstream's ``extra_key``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import attrs
+
+from hicache_model import fields
+from hicache_model.codec import Codec
+
+operation = attrs.define(frozen=True, slots=True, cache_hash=True)
+
+
+# -- on the cache itself ---------------------------------------------------------------------------
+
+
+@operation
+class Match:
+    """Look up the longest cached prefix of ``tokens``; refreshes and may split nodes."""
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@operation
+class Insert:
+    """Compute KV for ``tokens`` in fresh device slots and give it to the cache.
+
+    ``tokens`` are cut to whole pages, as callers do. Slots that duplicate what the cache already
+    holds on the device are freed again. ``chunked`` marks a part of a longer prefill (no hit counts).
+    """
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+    priority: int = fields.integer(0, most=1 << 20)
+    chunked: bool = fields.flag(False)
+
+
+@operation
+class EvictDevice:
+    """Free at least ``count`` tokens of device memory; under write_back it writes back first."""
+
+    count: int = fields.integer(least=1)
+
+
+@operation
+class EvictHost:
+    """Free at least ``count`` tokens of host memory."""
+
+    count: int = fields.integer(least=1)
+
+
+@operation
+class LoadBack:
+    """Match ``tokens`` and queue the load of what lies only on the host; all of it or nothing.
+
+    ``quota`` is the number of device tokens that the caller allows (upstream's ``mem_quota``).
+    """
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+    quota: int | None = fields.optional_integer()
+
+
+@operation
+class StartLoads:
+    """Start all queued loads as one transfer."""
+
+
+@operation
+class Lock:
+    """Match ``tokens`` and lock the path of the last node on the device."""
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@operation
+class Unlock:
+    """Release one lock that ``Lock`` took on the node whose prefix is exactly ``tokens``."""
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@operation
+class LockHost:
+    """Match ``tokens`` and pin the host copy of the last backed-up node, as a prefetch does."""
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@operation
+class UnlockHost:
+    """Release one pin that ``LockHost`` took on the node whose prefix is exactly ``tokens``."""
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@operation
+class CompleteWrites:
+    """The oldest ``count`` writes in flight finish, and the cache takes notice."""
+
+    count: int = fields.integer(least=1)
+
+
+@operation
+class CompleteLoads:
+    """The oldest ``count`` started load transfers finish, and the cache takes notice."""
+
+    count: int = fields.integer(least=1)
+
+
+@operation
+class Reset:
+    """Forget everything; legal only while nothing is locked or in flight."""
+
+
+# -- what a scheduler does with a request ------------------------------------------------------------
+
+
+@operation
+class BeginRequest:
+    """Admit a request: match, load back, lock, allocate, and compute the first ``chunk`` tokens.
+
+    ``tokens`` is the whole prompt; its last token is never taken from the cache. When ``chunk``
+    reaches the end of the prompt, the request's KV is given to the cache at once.
+    """
+
+    request: int = fields.integer(most=1 << 20)
+    tokens: tuple[int, ...] = fields.tokens()
+    chunk: int = fields.integer(least=1)
+    namespace: str | None = fields.optional_text()
+    priority: int = fields.integer(0, most=1 << 20)
+
+
+@operation
+class ExtendRequest:
+    """Give the computed chunk to the cache (chunked), then compute ``chunk`` more prompt tokens."""
+
+    request: int = fields.integer(most=1 << 20)
+    chunk: int = fields.integer(least=1)
+
+
+@operation
+class DecodeRequest:
+    """Compute one more token, ``token``, after the prompt."""
+
+    request: int = fields.integer(most=1 << 20)
+    token: int = fields.integer()
+
+
+@operation
+class FinishRequest:
+    """The request is done: insert its KV, free duplicates and the rest of its row, unlock."""
+
+    request: int = fields.integer(most=1 << 20)
+
+
+@operation
+class RetractRequest:
+    """The request gives its memory back without inserting, to be admitted again later."""
+
+    request: int = fields.integer(most=1 << 20)
+
+
+@operation
+class AbortRequest:
+    """The client went away: as finish, at any moment, and with the storage side told."""
+
+    request: int = fields.integer(most=1 << 20)
+
+
+CACHE_OPERATIONS: tuple[type[Any], ...] = (
+    Match,
+    Insert,
+    EvictDevice,
+    EvictHost,
+    LoadBack,
+    StartLoads,
+    Lock,
+    Unlock,
+    LockHost,
+    UnlockHost,
+    CompleteWrites,
+    CompleteLoads,
+    Reset,
+)
+REQUEST_OPERATIONS: tuple[type[Any], ...] = (
+    BeginRequest,
+    ExtendRequest,
+    DecodeRequest,
+    FinishRequest,
+    RetractRequest,
+    AbortRequest,
+)
+OPERATIONS = CACHE_OPERATIONS + REQUEST_OPERATIONS
+
+Operation: TypeAlias = (
+    Match
+    | Insert
+    | EvictDevice
+    | EvictHost
+    | LoadBack
+    | StartLoads
+    | Lock
+    | Unlock
+    | LockHost
+    | UnlockHost
+    | CompleteWrites
+    | CompleteLoads
+    | Reset
+    | BeginRequest
+    | ExtendRequest
+    | DecodeRequest
+    | FinishRequest
+    | RetractRequest
+    | AbortRequest
+)
+
+codec: Codec[Any] = Codec("op", OPERATIONS)
+
+
+def describe(op: Operation) -> str:
+    """One line for people: ``insert [1, 2] priority=3``."""
+    data = codec.encode(op)
+    words = [data.pop("op").replace("_", " ")]
+    for name, value in data.items():
+        bare = name in ("tokens", "count", "request")
+        words.append(f"{value}" if bare else f"{name}={value}")
+    return " ".join(words)

@@ -1,0 +1,90 @@
+"""The outcomes: what an operation answers. Lengths are tokens.
+
+The model predicts them exactly, but for slots, which are the cache's own choice: they take no part
+in equality and are judged by the laws.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import attrs
+
+from hicache_model import fields
+from hicache_model.codec import Codec
+
+outcome = attrs.define(frozen=True, slots=True)
+
+
+@outcome
+class Matched:
+    """``device_length`` tokens are on the device; ``host_length`` more only on the host."""
+
+    device_length: int = fields.integer()
+    host_length: int = fields.integer()
+    slots: tuple[int, ...] = attrs.field(default=(), eq=False, converter=tuple)
+
+
+@outcome
+class Inserted:
+    """``prefix_length`` tokens were on the device already; their fresh slots were freed."""
+
+    prefix_length: int = fields.integer()
+
+
+@outcome
+class Evicted:
+    """The cache says that it freed ``tokens`` of device memory."""
+
+    tokens: int = fields.integer()
+
+
+@outcome
+class LoadedBack:
+    """``tokens`` were queued for loading; 0 when there was nothing to load or it was refused."""
+
+    tokens: int = fields.integer()
+
+
+@outcome
+class LoadsStarted:
+    """Whether a transfer was started."""
+
+    started: bool = fields.flag(False)
+
+
+@outcome
+class Admitted:
+    """A request began with this much taken from the device and loaded from the host."""
+
+    device_length: int = fields.integer()
+    loaded_length: int = fields.integer()
+
+
+@outcome
+class Done:
+    """The operation answers nothing."""
+
+
+@outcome
+class OutOfMemory:
+    """The allocator had nothing left after eviction; a server stops here with a RuntimeError."""
+
+    needed: int = fields.integer()
+
+
+OUTCOMES: tuple[type[Any], ...] = (
+    Matched,
+    Inserted,
+    Evicted,
+    LoadedBack,
+    LoadsStarted,
+    Admitted,
+    Done,
+    OutOfMemory,
+)
+Outcome: TypeAlias = (
+    Matched | Inserted | Evicted | LoadedBack | LoadsStarted | Admitted | Done | OutOfMemory
+)
+
+codec: Codec[Any] = Codec("outcome", OUTCOMES)

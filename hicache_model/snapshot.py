@@ -1,0 +1,120 @@
+"""What both sides show of their state: nodes named by their prefix, never by a counter or an address.
+
+The reference fills in everything except slots and bytes, which are the cache's own choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import attrs
+
+Slots = tuple[int, ...]
+
+
+class Path(NamedTuple):
+    """A node's name: its namespace and all tokens from the root to its end."""
+
+    namespace: str | None
+    tokens: tuple[int, ...]
+
+    def __str__(self) -> str:
+        text = f"[{', '.join(map(str, self.tokens))}]"
+        return text if self.namespace is None else f"{self.namespace}:{text}"
+
+
+@attrs.define(frozen=True, slots=True)
+class Node:
+    """One tree node.
+
+    ``length`` is the number of tokens on its own edge. ``device`` and ``host`` are its slots in each
+    tier, None where it is not. ``host_lock`` counts pins of the host copy. ``in_device_leaves`` and
+    ``in_host_leaves`` say whether the *kept* sets hold it. Times are ticks of a logical clock.
+    """
+
+    path: Path
+    length: int
+    device: Slots | None
+    host: Slots | None
+    lock_ref: int
+    host_lock: int
+    in_device_leaves: bool
+    in_host_leaves: bool
+    hit_count: int = 0
+    priority: int = 0
+    last_access: int = 0
+    creation: int = 0
+
+    @property
+    def evicted(self) -> bool:
+        return self.device is None
+
+    @property
+    def backed_up(self) -> bool:
+        return self.host is not None
+
+
+@attrs.define(frozen=True, slots=True)
+class Transfer:
+    """A copy that was decided and has not been acknowledged.
+
+    ``kind`` is ``write`` (device to host) or ``load``; a queued load has not ``started``. ``anchors``
+    are the nodes whose lock waits for the acknowledgement; None for a node that left the tree.
+    """
+
+    kind: str
+    started: bool
+    anchors: tuple[Path | None, ...]
+    device: Slots = attrs.field(default=(), eq=False)
+    host: Slots = attrs.field(default=(), eq=False)
+
+
+@attrs.define(frozen=True, slots=True)
+class Request:
+    """A running request: ``computed`` tokens have KV in ``row``; the first ``protected`` are the tree's.
+
+    ``anchor`` is the node that it locks, None for the root.
+    """
+
+    tokens: tuple[int, ...]
+    namespace: str | None
+    computed: int
+    protected: int
+    anchor: Path | None
+    row: Slots = attrs.field(default=(), eq=False)
+
+
+@attrs.define(frozen=True, slots=True)
+class Snapshot:
+    """The observable state. ``complete`` is false where only the nodes asked for were looked at.
+
+    ``device_free`` are free pages (slots where the page size is 1), ``host_free`` free slots, both as
+    the allocator lists them, so that a double free shows. ``locks`` and ``host_locks`` are the nodes
+    held by Lock and LockHost, with repetition. ``strays`` names members of a leaf set that are not in
+    the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot.
+    """
+
+    nodes: Mapping[Path, Node | None]
+    evictable_size: int
+    protected_size: int
+    device_leaf_count: int
+    host_leaf_count: int
+    device_free: Slots
+    host_free: Slots
+    transfers: tuple[Transfer, ...] = ()
+    requests: Mapping[int, Request] = attrs.field(factory=dict)
+    locks: tuple[Path, ...] = ()
+    host_locks: tuple[Path, ...] = ()
+    strays: tuple[str, ...] = ()
+    device_kv: Sequence[int] | Mapping[int, int] = ()
+    host_kv: Sequence[int] | Mapping[int, int] = ()
+    complete: bool = True
+
+    @property
+    def evictable_device_leaves(self) -> frozenset[Path]:
+        return frozenset(p for p, n in self.nodes.items() if n and n.in_device_leaves)
+
+    @property
+    def evictable_host_leaves(self) -> frozenset[Path]:
+        return frozenset(p for p, n in self.nodes.items() if n and n.in_host_leaves)
