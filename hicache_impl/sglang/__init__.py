@@ -1,0 +1,1 @@
+"""The real SGLang caches, loaded unmodified and without a GPU."""

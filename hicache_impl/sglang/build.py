@@ -1,0 +1,208 @@
+"""Builds one small HiRadixCache, with its pools, from the classes of a loaded release.
+
+KV buffers hold integers exactly: int64, one head of one number, so that what lies in a slot can be
+compared as a number.
+"""
+
+from __future__ import annotations
+
+import atexit
+from operator import attrgetter
+from typing import Any, Protocol
+
+import attrs
+import torch
+
+from hicache_impl.sglang import releases
+from hicache_impl.sglang.clock import CountingClock
+from hicache_impl.sglang.device import Device, Stream
+from hicache_impl.sglang.errors import RefusedSize
+from hicache_impl.sglang.loader import Loaded
+from hicache_impl.sglang.placeholders import Settings
+
+DTYPE = torch.int64
+
+
+class Sizes(Protocol):
+    """What is read of a configuration (hicache_model.configuration.Configuration has it all)."""
+
+    page_size: int
+    device_slots: int
+    host_slots: int
+    write_policy: str
+    eviction_policy: str
+    load_back_threshold: int | None
+    layers: int
+    io_backend: str
+    copies: str
+    requests: int
+    context_length: int
+
+
+@attrs.define(frozen=True, slots=True)
+class Parts:
+    """The real objects of one cache."""
+
+    loaded: Loaded
+    cache: Any
+    controller: Any
+    device_pool: Any
+    host_pool: Any
+    allocator: Any
+    req_to_token_pool: Any
+    write_stream: Stream
+    load_stream: Stream
+
+    @property
+    def device(self) -> Device:
+        return self.loaded.around.device
+
+    @property
+    def clock(self) -> CountingClock:
+        return self.loaded.around.clock
+
+
+def build(loaded: Loaded, configuration: Sizes) -> Parts:
+    """A fresh cache. Raises RefusedSize for pool sizes that this release refuses."""
+    refuse_sizes(loaded.version, configuration)
+    _start_afresh(loaded, configuration)
+    memory = loaded.module("mem_cache.memory_pool")
+    device_pool = memory.MHATokenToKVPool(
+        size=configuration.device_slots,
+        page_size=configuration.page_size,
+        dtype=DTYPE,
+        head_num=1,
+        head_dim=1,
+        layer_num=configuration.layers,
+        device="cpu",
+        enable_memory_saver=False,
+    )
+    rows = memory.ReqToTokenPool(
+        size=configuration.requests,
+        max_context_len=configuration.context_length,
+        device="cpu",
+        enable_memory_saver=False,
+    )
+    allocator = _allocator(loaded, configuration, device_pool)
+    cache = _cache(loaded, configuration, allocator, rows)
+    parts = Parts(
+        loaded=loaded,
+        cache=cache,
+        controller=cache.cache_controller,
+        device_pool=device_pool,
+        host_pool=cache.token_to_kv_pool_host,
+        allocator=allocator,
+        req_to_token_pool=rows,
+        write_stream=attrgetter(releases.WRITE_STREAM.of(loaded.version))(cache.cache_controller),
+        load_stream=attrgetter(releases.LOAD_STREAM.of(loaded.version))(cache.cache_controller),
+    )
+    _finish(parts, configuration)
+    return parts
+
+
+def refuse_sizes(version: str, sizes: Sizes) -> None:
+    if sizes.host_slots <= sizes.device_slots and not releases.host_may_be_smaller(version):
+        raise RefusedSize(
+            f"sglang {version} wants more host slots than device slots; "
+            f"{sizes.host_slots} is not more than {sizes.device_slots}"
+        )
+
+
+def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
+    """Everything that a process keeps between caches begins again: clock and counters."""
+    loaded.around.clock.reset()
+    loaded.around.device.copies = configuration.copies
+    loaded.module("mem_cache.radix_cache").TreeNode.counter = 0
+    controller = loaded.module("managers.cache_controller")
+    controller.CacheOperation.counter = 0
+    controller.StorageOperation.counter = 0
+
+
+def host_ratio(configuration: Sizes) -> float:
+    """The ratio from which the release's formula makes exactly ``host_slots``.
+
+    (int(device * ratio) // page + 1) * page, in every release (FACTS 2).
+    """
+    wanted = configuration.host_slots - configuration.page_size
+    return (wanted + 0.5) / configuration.device_slots
+
+
+def _settings(configuration: Sizes) -> dict[str, Any]:
+    """Every setting that a release reads, from server_args or (0.5.19) runtime_context."""
+    return {
+        "hicache_ratio": host_ratio(configuration),
+        "hicache_size": 0,
+        "hicache_mem_layout": "layer_first",
+        "hicache_write_policy": configuration.write_policy,
+        "hicache_io_backend": configuration.io_backend,
+        "hicache_storage_backend": None,
+        "hicache_storage_backend_extra_config": None,
+        "hicache_storage_prefetch_policy": "best_effort",
+        "disable_hicache_numa_detect": True,  # 0.5.9
+        "served_model_name": "none",
+        "extra_metric_labels": None,
+        "radix_eviction_policy": configuration.eviction_policy,
+        "enable_page_major_kv_layout": False,
+        "enable_hisparse": False,
+        "attn_dcp_size": 1,
+        "attn_dcp_rank": 0,
+        "attn_tp_size": 1,
+        "attn_tp_rank": 0,
+        "tp_size": 1,
+        "tp_rank": 0,
+        "pp_size": 1,
+        "pp_rank": 0,
+        "dcp_enabled": False,
+    }
+
+
+def _allocator(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
+    module = loaded.module("mem_cache.allocator")
+    common = {"dtype": DTYPE, "device": "cpu", "kvcache": device_pool, "need_sort": False}
+    if configuration.page_size == 1:
+        return module.TokenToKVPoolAllocator(size=configuration.device_slots, **common)
+    return module.PagedTokenToKVPoolAllocator(
+        size=configuration.device_slots, page_size=configuration.page_size, **common
+    )
+
+
+def _cache(loaded: Loaded, configuration: Sizes, allocator: Any, rows: Any) -> Any:
+    server_args = Settings()
+    for settings in (server_args, loaded.around.settings):
+        settings.__dict__.update(_settings(configuration))
+    params = loaded.module("mem_cache.cache_init_params").CacheInitParams(
+        disable=False,
+        req_to_token_pool=rows,
+        token_to_kv_pool_allocator=allocator,
+        page_size=configuration.page_size,
+        eviction_policy=configuration.eviction_policy,
+    )
+    return loaded.module("mem_cache.hiradix_cache").HiRadixCache(params, server_args)
+
+
+def _finish(parts: Parts, configuration: Sizes) -> None:
+    cache, host_pool = parts.cache, parts.host_pool
+    atexit.unregister(cache.shutdown)  # it would keep every cache alive
+    if configuration.load_back_threshold is not None:
+        cache.load_back_threshold = configuration.load_back_threshold
+    write_through_threshold = getattr(configuration, "write_through_threshold", None)
+    if write_through_threshold is not None:
+        cache.write_through_threshold = write_through_threshold
+    host_pool.pin_memory = False
+    memory = {buffer.data_ptr(): buffer for buffer in _buffers(parts)}
+    parts.write_stream.memory = parts.load_stream.memory = memory
+    if host_pool.size != configuration.host_slots:
+        raise RefusedSize(
+            f"sglang {parts.loaded.version} made {host_pool.size} host slots of "
+            f"{configuration.host_slots}; its sizing formula has changed"
+        )
+
+
+def _buffers(parts: Parts) -> list[torch.Tensor]:
+    """One buffer for each layer, K and V, device and host."""
+    return [
+        *parts.device_pool.k_buffer,
+        *parts.device_pool.v_buffer,
+        *parts.host_pool.k_data_refs,
+        *parts.host_pool.v_data_refs,
+    ]

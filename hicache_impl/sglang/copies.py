@@ -1,0 +1,77 @@
+"""The copy kernels of ``sgl_kernel.kvcacheio``, as actions on the current stream.
+
+Layout "layer_first" only: io backend "direct" hands over lists of buffers and reads the slots when
+it is called; "kernel" hands over buffers, or tables of their addresses, and reads the slots when it
+runs. A slot is one row of a buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from hicache_impl.sglang.device import Copy, Device, Stream
+
+
+def _issue(
+    stream: Stream,
+    pairs: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    source_slots: torch.Tensor,
+    target_slots: torch.Tensor,
+) -> None:
+    pairs = tuple(pairs)
+
+    def move() -> None:
+        for source, target in pairs:
+            target[target_slots] = source[source_slots]
+
+    stream.issue(Copy(source_slots, target_slots, move))
+
+
+def kernels(device: Device) -> dict[str, Callable[..., None]]:
+    """The functions by their names in ``sgl_kernel.kvcacheio``."""
+
+    def transfer_kv_direct(
+        src_layers: list[torch.Tensor],
+        dst_layers: list[torch.Tensor],
+        src_indices: torch.Tensor,
+        dst_indices: torch.Tensor,
+        page_size: int,
+    ) -> None:
+        pairs = zip(src_layers, dst_layers, strict=True)
+        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+
+    def transfer_kv_per_layer(
+        src_k: torch.Tensor,
+        dst_k: torch.Tensor,
+        src_v: torch.Tensor,
+        dst_v: torch.Tensor,
+        src_indices: torch.Tensor,
+        dst_indices: torch.Tensor,
+        **sizes: Any,
+    ) -> None:
+        pairs = ((src_k, dst_k), (src_v, dst_v))
+        _issue(device.current_stream(), pairs, src_indices, dst_indices)
+
+    def transfer_kv_all_layer(
+        src_k_layers: torch.Tensor,
+        dst_k_layers: torch.Tensor,
+        src_v_layers: torch.Tensor,
+        dst_v_layers: torch.Tensor,
+        src_indices: torch.Tensor,
+        dst_indices: torch.Tensor,
+        **sizes: Any,
+    ) -> None:
+        stream = device.current_stream()
+        sources = src_k_layers.tolist() + src_v_layers.tolist()
+        targets = dst_k_layers.tolist() + dst_v_layers.tolist()
+        pairs = zip(map(stream.buffer_at, sources), map(stream.buffer_at, targets), strict=True)
+        _issue(stream, pairs, src_indices, dst_indices)
+
+    return {
+        "transfer_kv_direct": transfer_kv_direct,
+        "transfer_kv_per_layer": transfer_kv_per_layer,
+        "transfer_kv_all_layer": transfer_kv_all_layer,
+    }

@@ -1,0 +1,188 @@
+"""Streams and events whose time belongs to the test.
+
+A stream is a queue of actions in the order in which they were issued: copies, markers of events,
+waits for other streams. The default stream runs at once. A side stream runs when the test advances
+it, or when somebody synchronizes with one of its events.
+
+Copies move their bytes when they are reached (``late``) or when they are issued (``early``); on a
+GPU either may happen. The event after a copy is done in both cases only once it is reached.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+LATE, EARLY = "late", "early"
+
+
+class Copy:
+    """Rows ``source_slots`` of some buffers on their way to ``target_slots`` of others."""
+
+    __slots__ = ("move", "moved", "source_slots", "target_slots")
+
+    def __init__(
+        self, source_slots: torch.Tensor, target_slots: torch.Tensor, move: Callable[[], None]
+    ) -> None:
+        self.source_slots = source_slots
+        self.target_slots = target_slots
+        self.move = move
+        self.moved = False
+
+    def run(self) -> None:
+        if not self.moved:
+            self.moved = True
+            self.move()
+
+
+class Marker:
+    """A place in a stream: what ``Event.record`` leaves there."""
+
+    __slots__ = ("passed", "stream")
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.passed = False
+
+    def run(self) -> None:
+        self.passed = True
+
+
+class Wait:
+    """The stream goes no further before ``marker`` has been passed on its own stream."""
+
+    __slots__ = ("marker",)
+
+    def __init__(self, marker: Marker) -> None:
+        self.marker = marker
+
+    def run(self) -> None:
+        self.marker.stream.run_until(self.marker)
+
+
+class Stream:
+    """A queue of actions; ``immediate`` streams run each when it is issued."""
+
+    def __init__(self, device: Device, *, immediate: bool = False) -> None:
+        self.device = device
+        self.immediate = immediate
+        self.copies = device.copies
+        self.memory: dict[int, torch.Tensor] = {}
+        self.actions: deque[Copy | Marker | Wait] = deque()
+
+    def issue(self, action: Copy | Marker | Wait) -> None:
+        if self.immediate:
+            action.run()
+            return
+        if self.copies == EARLY and isinstance(action, Copy):
+            action.run()
+        self.actions.append(action)
+
+    def run_until(self, marker: Marker) -> None:
+        while not marker.passed:
+            self.actions.popleft().run()
+
+    def copies_until(self, marker: Marker) -> list[Copy]:
+        """The copies before ``marker`` that are not complete."""
+        found: list[Copy] = []
+        for action in self.actions:
+            if action is marker:
+                break
+            if isinstance(action, Copy):
+                found.append(action)
+        return found
+
+    def buffer_at(self, address: int) -> torch.Tensor:
+        """The registered buffer that starts at this address (tables of pointers)."""
+        return self.memory[address]
+
+    # what the release calls
+
+    def wait_event(self, event: Event) -> None:
+        event.wait(self)
+
+    def wait_stream(self, other: Stream) -> None:
+        marker = Marker(other)
+        other.issue(marker)
+        self.issue(Wait(marker))
+
+    def record_event(self, event: Event | None = None) -> Event:
+        event = event if event is not None else Event(self.device)
+        event.record(self)
+        return event
+
+    def synchronize(self) -> None:
+        while self.actions:
+            self.actions.popleft().run()
+
+
+class Event:
+    """An event that was never recorded counts as done (LayerDoneCounter relies on it)."""
+
+    __slots__ = ("device", "marker")
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.marker: Marker | None = None
+
+    def record(self, stream: Stream | None = None) -> None:
+        stream = stream if stream is not None else self.device.current_stream()
+        self.marker = Marker(stream)
+        stream.issue(self.marker)
+
+    def query(self) -> bool:
+        return self.marker is None or self.marker.passed
+
+    def wait(self, stream: Stream | None = None) -> None:
+        stream = stream if stream is not None else self.device.current_stream()
+        if self.marker is not None:
+            stream.issue(Wait(self.marker))
+
+    def synchronize(self) -> None:
+        if self.marker is not None:
+            self.marker.stream.run_until(self.marker)
+
+    def elapsed_time(self, later: Event) -> float:
+        return 0.0
+
+
+class Device:
+    """Stands for ``torch.cuda`` in the release's modules (``get_device_module()``)."""
+
+    __name__ = "hicache_verify_device"
+
+    def __init__(self) -> None:
+        self.copies = LATE
+        self.default = Stream(self, immediate=True)
+        self._current = self.default
+
+    def Stream(self, *args: Any, **kwargs: Any) -> Stream:
+        return Stream(self)
+
+    def Event(self, *args: Any, **kwargs: Any) -> Event:
+        return Event(self)
+
+    @contextmanager
+    def stream(self, stream: Stream | None) -> Iterator[None]:
+        before, self._current = self._current, stream if stream is not None else self._current
+        try:
+            yield
+        finally:
+            self._current = before
+
+    def current_stream(self, device: Any = None) -> Stream:
+        return self._current
+
+    def default_stream(self, device: Any = None) -> Stream:
+        return self.default
+
+    def synchronize(self, device: Any = None) -> None:
+        """Nothing in the cache's own paths waits for the whole device: refuse to guess."""
+        raise RuntimeError("the whole device was synchronized: not part of the cache's protocol")
+
+    def is_available(self) -> bool:
+        return False

@@ -1,0 +1,147 @@
+"""What differs between releases, as data. Nothing else in this package compares versions.
+
+Ranges are half open: ``since`` is the first release in it, ``before`` the first one after it. The
+facts are of the releases' own sources (FACTS 2).
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+import attrs
+
+REAL, SYNTHETIC, PLACEHOLDER = "real", "synthetic", "placeholder"
+
+#: Releases that ship a HiRadixCache with evictable_host_leaves, oldest first.
+KNOWN = (
+    "0.5.9",
+    "0.5.10",
+    "0.5.10.post1",
+    "0.5.11",
+    "0.5.12",
+    "0.5.12.post1",
+    "0.5.13",
+    "0.5.13.post1",
+    "0.5.14",
+    "0.5.15",
+    "0.5.15.post1",
+    "0.5.16",
+    "0.5.17",
+    "0.5.18",
+    "0.5.19",
+    "0.5.20",
+)
+
+CACHE_MODULE = "sglang.srt.mem_cache.hiradix_cache"
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?")
+
+
+def order(version: str) -> tuple[int, ...]:
+    """A key that sorts releases. Raises ValueError where ``version`` is none."""
+    match = _VERSION.match(version)
+    if match is None:
+        raise ValueError(f"{version!r} is no SGLang version; it looks like 0.5.18 or 0.5.10.post1")
+    return tuple(int(part or 0) for part in match.groups())
+
+
+@attrs.define(frozen=True, slots=True)
+class Range:
+    since: str = "0"
+    before: str = ""
+
+    def __contains__(self, version: object) -> bool:
+        key = order(str(version))
+        after_start = self.since == "0" or order(self.since) <= key
+        return after_start and (not self.before or key < order(self.before))
+
+
+ALWAYS = Range()
+
+
+@attrs.define(frozen=True, slots=True)
+class Role:
+    """Modules whose names match ``pattern`` are real, synthetic (no ``__init__``) or replaced."""
+
+    role: str
+    pattern: str
+    releases: Range = ALWAYS
+
+
+#: The first match holds.
+ROLES = (
+    Role(SYNTHETIC, "sglang"),
+    Role(SYNTHETIC, "sglang.srt"),
+    Role(SYNTHETIC, "sglang.srt.managers"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.hybrid_cache*"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.cpp_utils*"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.cpp_radix_tree*"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.rust_tree_core*"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.sparsity*"),
+    Role(REAL, "sglang.srt.mem_cache.storage"),
+    Role(REAL, "sglang.srt.mem_cache.storage.backend_factory"),
+    Role(REAL, "sglang.srt.mem_cache.storage.mmap"),
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.storage.*"),
+    Role(REAL, "sglang.srt.mem_cache"),
+    Role(REAL, "sglang.srt.mem_cache.*"),
+    Role(REAL, "sglang.srt.managers.cache_controller"),
+    Role(REAL, "sglang.srt.environ"),
+    Role(REAL, "sglang.srt.constants"),
+    # memory_pool asks isinstance(quant_method, UnquantizedKVCacheMethod)
+    Role(
+        REAL,
+        "sglang.srt.layers.quantization.fp4_kv_cache_quant_method",
+        Range(since="0.5.16"),
+    ),
+    Role(PLACEHOLDER, "sglang.*"),
+)
+
+
+def role_of(module: str, version: str) -> str:
+    for role in ROLES:
+        if fnmatchcase(module, role.pattern) and version in role.releases:
+            return role.role
+    raise ValueError(f"{module} is no module of sglang")
+
+
+@attrs.define(frozen=True, slots=True)
+class Choice:
+    """A value for each range of releases; the first range that holds the release decides."""
+
+    rows: tuple[tuple[Range, str], ...]
+
+    def of(self, version: str) -> str:
+        for releases, value in self.rows:
+            if version in releases:
+                return value
+        raise LookupError(f"no entry for release {version}")
+
+
+#: Streams of the controller, as attribute paths: 0.5.18 moved them to l2_transfer.
+WRITE_STREAM = Choice(
+    (
+        (Range(before="0.5.18"), "write_stream"),
+        (ALWAYS, "l2_transfer_engine.device_to_host_stream"),
+    )
+)
+LOAD_STREAM = Choice(
+    (
+        (Range(before="0.5.18"), "load_stream"),
+        (ALWAYS, "l2_transfer_engine.host_to_device_stream"),
+    )
+)
+
+#: Where a host pool that is not larger than the device pool fails an assertion.
+HOST_MUST_BE_LARGER = Range(before="0.5.15")
+
+_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority")
+_SLRU = Range(since="0.5.10")
+
+
+def eviction_policies(version: str) -> tuple[str, ...]:
+    return _POLICIES + (("slru",) if version in _SLRU else ())
+
+
+def host_may_be_smaller(version: str) -> bool:
+    return version not in HOST_MUST_BE_LARGER
