@@ -24,7 +24,9 @@ def _check_tokens(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ValueError(f"{field.name} holds {len(value)} tokens, more than {MAX_TOKENS}")
     for token in value:
         if type(token) is not int or not 0 <= token < MAX_COUNT:
-            raise ValueError(f"{field.name} holds {token!r:.60}; a token id is an integer from 0 up")
+            raise ValueError(
+                f"{field.name} holds {token!r:.60}; a token id is an integer from 0 up"
+            )
 
 
 def _as_tuple(value: Any) -> Any:

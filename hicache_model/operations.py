@@ -14,13 +14,11 @@ import attrs
 from hicache_model import fields
 from hicache_model.codec import Codec
 
-operation = attrs.define(frozen=True, slots=True, cache_hash=True)
-
 
 # -- on the cache itself ---------------------------------------------------------------------------
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class Match:
     """Look up the longest cached prefix of ``tokens``; refreshes and may split nodes."""
 
@@ -28,7 +26,7 @@ class Match:
     namespace: str | None = fields.optional_text()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class Insert:
     """Compute KV for ``tokens`` in fresh device slots and give it to the cache.
 
@@ -42,21 +40,21 @@ class Insert:
     chunked: bool = fields.flag(False)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class EvictDevice:
     """Free at least ``count`` tokens of device memory; under write_back it writes back first."""
 
     count: int = fields.integer(least=1)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class EvictHost:
     """Free at least ``count`` tokens of host memory."""
 
     count: int = fields.integer(least=1)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class LoadBack:
     """Match ``tokens`` and queue the load of what lies only on the host; all of it or nothing.
 
@@ -68,12 +66,12 @@ class LoadBack:
     quota: int | None = fields.optional_integer()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class StartLoads:
     """Start all queued loads as one transfer."""
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class Lock:
     """Match ``tokens`` and lock the path of the last node on the device."""
 
@@ -81,7 +79,7 @@ class Lock:
     namespace: str | None = fields.optional_text()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class Unlock:
     """Release one lock that ``Lock`` took on the node whose prefix is exactly ``tokens``."""
 
@@ -89,7 +87,7 @@ class Unlock:
     namespace: str | None = fields.optional_text()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class LockHost:
     """Match ``tokens`` and pin the host copy of the last backed-up node, as a prefetch does."""
 
@@ -97,7 +95,7 @@ class LockHost:
     namespace: str | None = fields.optional_text()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class UnlockHost:
     """Release one pin that ``LockHost`` took on the node whose prefix is exactly ``tokens``."""
 
@@ -105,21 +103,21 @@ class UnlockHost:
     namespace: str | None = fields.optional_text()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class CompleteWrites:
     """The oldest ``count`` writes in flight finish, and the cache takes notice."""
 
     count: int = fields.integer(least=1)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class CompleteLoads:
     """The oldest ``count`` started load transfers finish, and the cache takes notice."""
 
     count: int = fields.integer(least=1)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class Reset:
     """Forget everything; legal only while nothing is locked or in flight."""
 
@@ -127,7 +125,7 @@ class Reset:
 # -- what a scheduler does with a request ------------------------------------------------------------
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class BeginRequest:
     """Admit a request: match, load back, lock, allocate, and compute the first ``chunk`` tokens.
 
@@ -142,7 +140,7 @@ class BeginRequest:
     priority: int = fields.integer(0, most=1 << 20)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class ExtendRequest:
     """Give the computed chunk to the cache (chunked), then compute ``chunk`` more prompt tokens."""
 
@@ -150,7 +148,7 @@ class ExtendRequest:
     chunk: int = fields.integer(least=1)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class DecodeRequest:
     """Compute one more token, ``token``, after the prompt."""
 
@@ -158,21 +156,21 @@ class DecodeRequest:
     token: int = fields.integer()
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class FinishRequest:
     """The request is done: insert its KV, free duplicates and the rest of its row, unlock."""
 
     request: int = fields.integer(most=1 << 20)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class RetractRequest:
     """The request gives its memory back without inserting, to be admitted again later."""
 
     request: int = fields.integer(most=1 << 20)
 
 
-@operation
+@attrs.frozen(cache_hash=True)
 class AbortRequest:
     """The client went away: as finish, at any moment, and with the storage side told."""
 

@@ -13,10 +13,8 @@ import attrs
 from hicache_model import fields
 from hicache_model.codec import Codec
 
-outcome = attrs.define(frozen=True, slots=True)
 
-
-@outcome
+@attrs.frozen
 class Matched:
     """``device_length`` tokens are on the device; ``host_length`` more only on the host."""
 
@@ -25,35 +23,35 @@ class Matched:
     slots: tuple[int, ...] = attrs.field(default=(), eq=False, converter=tuple)
 
 
-@outcome
+@attrs.frozen
 class Inserted:
     """``prefix_length`` tokens were on the device already; their fresh slots were freed."""
 
     prefix_length: int = fields.integer()
 
 
-@outcome
+@attrs.frozen
 class Evicted:
     """The cache says that it freed ``tokens`` of device memory."""
 
     tokens: int = fields.integer()
 
 
-@outcome
+@attrs.frozen
 class LoadedBack:
     """``tokens`` were queued for loading; 0 when there was nothing to load or it was refused."""
 
     tokens: int = fields.integer()
 
 
-@outcome
+@attrs.frozen
 class LoadsStarted:
     """Whether a transfer was started."""
 
     started: bool = fields.flag(False)
 
 
-@outcome
+@attrs.frozen
 class Admitted:
     """A request began with this much taken from the device and loaded from the host."""
 
@@ -61,12 +59,12 @@ class Admitted:
     loaded_length: int = fields.integer()
 
 
-@outcome
+@attrs.frozen
 class Done:
     """The operation answers nothing."""
 
 
-@outcome
+@attrs.frozen
 class OutOfMemory:
     """The allocator had nothing left after eviction; a server stops here with a RuntimeError."""
 

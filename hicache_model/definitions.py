@@ -1,0 +1,91 @@
+"""What is derived, never stored: each kept set and size of a cache, defined once from the facts.
+
+The definitions hold for the reference's nodes and for the nodes of any snapshot alike. They are those
+of SGLang's HiRadixCache as its maintainers mean them (PR #23537 for host leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
+
+from hicache_model.snapshot import Node, Path
+
+
+class Facts(Protocol):
+    """What the definitions read of a node."""
+
+    @property
+    def evicted(self) -> bool: ...
+    @property
+    def backed_up(self) -> bool: ...
+    @property
+    def lock_ref(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+
+
+def is_device_leaf(node: Facts, children: Iterable[Facts]) -> bool:
+    """On the device, not locked, and no child on the device."""
+    return not node.evicted and node.lock_ref == 0 and all(child.evicted for child in children)
+
+
+def is_host_leaf(node: Facts, children: Iterable[Facts]) -> bool:
+    """Evicted, not locked, and no child backed up."""
+    return node.evicted and node.lock_ref == 0 and not any(child.backed_up for child in children)
+
+
+def evictable_size(nodes: Iterable[Facts]) -> int:
+    """Tokens on the device that nobody locks."""
+    return sum(node.length for node in nodes if not node.evicted and node.lock_ref == 0)
+
+
+def protected_size(nodes: Iterable[Facts]) -> int:
+    """Tokens of locked nodes."""
+    return sum(node.length for node in nodes if node.lock_ref > 0)
+
+
+def parent_path(node: Node) -> Path | None:
+    """The path of the parent; None for a child of the root."""
+    start = len(node.path.tokens) - node.length
+    return Path(node.path.namespace, node.path.tokens[:start]) if start > 0 else None
+
+
+class Family:
+    """Parents and children among the nodes of one complete snapshot."""
+
+    def __init__(self, nodes: Mapping[Path, Node | None]) -> None:
+        self.nodes = {path: node for path, node in nodes.items() if node is not None}
+        self.children: dict[Path | None, list[Node]] = {}
+        for node in self.nodes.values():
+            self.children.setdefault(parent_path(node), []).append(node)
+
+    def children_of(self, node: Node) -> list[Node]:
+        return self.children.get(node.path, [])
+
+    def parent_of(self, node: Node) -> Node | None:
+        path = parent_path(node)
+        return None if path is None else self.nodes.get(path)
+
+    def subtree(self, node: Node) -> Iterator[Node]:
+        """The node and everything below it."""
+        pending = [node]
+        while pending:
+            node = pending.pop()
+            yield node
+            pending.extend(self.children_of(node))
+
+    def device_leaves(self) -> set[Path]:
+        return {p for p, n in self.nodes.items() if is_device_leaf(n, self.children_of(n))}
+
+    def host_leaves(self) -> set[Path]:
+        return {p for p, n in self.nodes.items() if is_host_leaf(n, self.children_of(n))}
+
+
+def is_on_path(path: Path | None, end: Path) -> bool:
+    """Whether ``path`` is ``end`` or one of its prefixes."""
+    return (
+        path is not None
+        and path.namespace == end.namespace
+        and end.tokens[: len(path.tokens)] == path.tokens
+    )

@@ -1,0 +1,566 @@
+"""The reference cache: what each operation does to the facts, and what it answers.
+
+Written so that a cache's maintainer can read it in one sitting. It knows no slots (those are the
+cache's own choice), takes everything derived from ``definitions``, and what a release does
+differently on purpose from ``dialects``. Transfers finish when an operation says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import attrs
+
+from hicache_model import operations as ops
+from hicache_model.configuration import Configuration
+from hicache_model.definitions import is_device_leaf, is_host_leaf
+from hicache_model.dialects import Dialect
+from hicache_model.outcomes import (
+    Admitted,
+    Done,
+    Evicted,
+    Inserted,
+    LoadedBack,
+    LoadsStarted,
+    Matched,
+    Outcome,
+    OutOfMemory,
+)
+from hicache_model.policies import POLICIES
+from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
+from hicache_model.tree import Tree, TreeNode
+
+STARTED_LOADS = 3  # HiCacheController's LayerDoneCounter has three producers
+
+
+class NoRoom(Exception):
+    """An allocation of ``needed`` tokens failed after eviction."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
+
+
+@attrs.define(slots=True)
+class Running:
+    """A request's facts: the first ``protected`` of its ``computed`` tokens belong to the tree."""
+
+    tokens: tuple[int, ...]
+    prompt_length: int
+    namespace: str | None
+    priority: int
+    computed: int = 0
+    protected: int = 0
+    anchor: TreeNode | None = None
+
+    @property
+    def prefilling(self) -> bool:
+        return self.computed < self.prompt_length
+
+
+class Reference:
+    """``apply(operation)`` changes the facts and returns the predicted outcome."""
+
+    def __init__(self, configuration: Configuration, dialect: Dialect) -> None:
+        self.configuration = configuration
+        self.dialect = dialect
+        self.page_size = configuration.page_size
+        self.write_back = configuration.write_policy == "write_back"
+        self.policy = POLICIES[configuration.eviction_policy]
+        self.tree = Tree(configuration.page_size)
+        self._handlers = {
+            cls: getattr(self, f"_op_{name}") for cls, name in ops.codec.names.items()
+        }
+        self._forget()
+
+    def _forget(self) -> None:
+        self.tree.clear()
+        self.writes: list[TreeNode] = []
+        self.queued_loads: list[TreeNode] = []
+        self.started_loads: list[tuple[TreeNode, ...]] = []
+        self.requests: dict[int, Running] = {}
+        self.locks: list[TreeNode] = []
+        self.host_locks: list[TreeNode] = []
+        self._device_leaves: set[TreeNode] = set()
+        self._host_leaves: set[TreeNode] = set()
+        self._counted: dict[TreeNode, tuple[int, int, int, int]] = {}
+        self._totals = [0, 0, 0, 0]
+        self._stale: set[TreeNode] = set()
+
+    def apply(self, operation: ops.Operation) -> Outcome:
+        """Raises nothing for an operation that ``rules.refusal`` allows."""
+        outcome: Outcome = self._handlers[type(operation)](operation)
+        return outcome
+
+    # -- what follows from the facts (definitions.py), kept up to date from what changed ----------
+
+    def settle(self) -> None:
+        """Bring the derived forms up to date with what changed.
+
+        tests/model/test_reference.py holds these equal to their definitions in every state reached.
+        """
+        tree = self.tree
+        if not tree.changed:
+            return
+        looked_at = tree.changed | {n.parent for n in tree.changed if n.parent is not None}
+        looked_at.discard(tree.root)
+        tree.changed.clear()
+        for node in looked_at:
+            self._recount(node)
+            children = node.children.values()
+            _keep(self._device_leaves, node, is_device_leaf(node, children))
+            _keep(self._host_leaves, node, is_host_leaf(node, children))
+        self._stale |= looked_at
+
+    def take_stale(self) -> tuple[set[TreeNode], set[Path]]:
+        """Nodes whose view may have changed, and paths that left the tree, since the last call."""
+        self.settle()
+        stale, self._stale = self._stale, set()
+        removed, self.tree.removed = self.tree.removed, set()
+        return stale, removed
+
+    def _recount(self, node: TreeNode) -> None:
+        free = node.lock_ref == 0
+        now = (
+            node.length if node.on_device and free else 0,
+            0 if free else node.length,
+            node.length if node.on_device else 0,
+            node.length if node.on_host else 0,
+        )
+        before = self._counted.get(node, (0, 0, 0, 0))
+        if now != before:
+            self._counted[node] = now
+            self._totals = [t + n - b for t, n, b in zip(self._totals, now, before, strict=True)]
+
+    def _remove(self, node: TreeNode) -> None:
+        for gone in self.tree.subtree(node):
+            for i, tokens in enumerate(self._counted.pop(gone, (0, 0, 0, 0))):
+                self._totals[i] -= tokens
+            self._device_leaves.discard(gone)
+            self._host_leaves.discard(gone)
+            self._stale.discard(gone)
+        self.tree.remove(node)
+
+    def device_leaves(self) -> set[TreeNode]:
+        self.settle()
+        return self._device_leaves
+
+    def host_leaves(self) -> set[TreeNode]:
+        self.settle()
+        return self._host_leaves
+
+    def sizes(self) -> tuple[int, int]:
+        """Evictable and protected size, in tokens."""
+        self.settle()
+        return self._totals[0], self._totals[1]
+
+    def device_free(self) -> int:
+        """Free device tokens: what neither a node nor a request's own row holds, in whole pages."""
+        self.settle()
+        rows = sum(self.pages(r.computed) - r.protected for r in self.requests.values())
+        return self.configuration.device_slots - self._totals[2] - rows
+
+    def host_free(self) -> int:
+        self.settle()
+        return self.configuration.host_slots - self._totals[3]
+
+    def pages(self, length: int) -> int:
+        """``length`` rounded up to whole pages, in tokens."""
+        return -(-length // self.page_size) * self.page_size
+
+    # -- facts about one node ---------------------------------------------------------------------
+
+    def _place(
+        self, node: TreeNode, *, device: bool | None = None, host: bool | None = None
+    ) -> None:
+        if device is not None:
+            node.on_device = device
+        if host is not None:
+            node.on_host = host
+        self.tree.changed.add(node)
+
+    def _pin(self, nodes: Iterable[TreeNode], pins: int) -> None:
+        for node in nodes:
+            node.host_lock += pins
+            self.tree.changed.add(node)
+
+    # -- eviction ---------------------------------------------------------------------------------
+
+    def evict_device(self, count: int) -> int:
+        """Free device leaves in policy order until ``count`` tokens are free; returns the freed."""
+        freed = 0
+        staged: list[TreeNode] = []  # written back by this eviction: pinned until their copies end
+        passed_over: set[TreeNode] = set()
+        while freed < count:
+            candidates = self.device_leaves() - passed_over
+            if not candidates:
+                break
+            victim = min(candidates, key=self.policy)
+            if self._demote(victim, staged):
+                freed += victim.length
+            elif self.write_back and self.dialect.victim_without_host_room == "skip":
+                passed_over.add(victim)
+            else:
+                self._pin(staged, -1)
+                staged = []
+                dropped = self._drop(victim)
+                freed += dropped
+                if not dropped:
+                    passed_over.add(victim)
+        self._pin(staged, -1)
+        return freed
+
+    def _demote(self, victim: TreeNode, staged: list[TreeNode]) -> bool:
+        """Keep only the host copy, under write_back making one first; False if there is none."""
+        if not victim.on_host:
+            if not self.write_back or not self._make_host_copy(victim):
+                return False
+            self._pin([victim], 1)
+            staged.append(victim)
+        self._place(victim, device=False)
+        return True
+
+    def _drop(self, victim: TreeNode) -> int:
+        """Forget a node and what hangs below it; nothing happens where a host copy is pinned."""
+        nodes = self.tree.subtree(victim)
+        if any(node.host_lock for node in nodes):
+            return 0
+        self._remove(victim)
+        return sum(node.length for node in nodes if node.on_device)
+
+    def evict_host(self, count: int) -> None:
+        """Free unpinned host leaves in policy order until ``count`` tokens are freed."""
+        freed = 0
+        while freed < count:
+            candidates = [node for node in self.host_leaves() if not node.host_lock]
+            if not candidates:
+                return
+            victim = min(candidates, key=self.policy)
+            self._remove(victim)
+            freed += victim.length
+
+    # -- backup and load back ---------------------------------------------------------------------
+
+    def _make_host_copy(self, node: TreeNode) -> bool:
+        """Take host room for a copy of ``node``, evicting host leaves when short."""
+        if self.host_free() < node.length:
+            self.evict_host(node.length)
+            if self.host_free() < node.length:
+                return False
+        self._place(node, host=True)
+        return True
+
+    def _count_hit(self, node: TreeNode, chunked: bool) -> None:
+        """Count a use and back up at the threshold; a child is never backed up before its parent."""
+        if self.write_back or chunked:
+            return
+        node.hit_count += 1
+        self.tree.changed.add(node)
+        due = node.hit_count >= self.configuration.write_through_threshold
+        if node.on_host or not due or not (node.parent and node.parent.on_host):
+            return
+        if self._make_host_copy(node):
+            self.writes.append(node)
+            self.tree.hold(node, 1)
+
+    def _load_back(self, node: TreeNode, quota: int | None = None) -> int:
+        """Queue the load of the evicted nodes up from ``node``: all or nothing."""
+        chain = []
+        while not node.on_device:
+            chain.append(node)
+            assert node.parent is not None
+            node = node.parent
+        total = sum(member.length for member in chain)
+        evictable = self.sizes()[0]
+        self.tree.hold(node, 1)
+        newly_protected = evictable - self.sizes()[0]
+        self._pin(chain, 1)
+        loaded = total >= self.configuration.load_back_threshold and (
+            quota is None or total <= quota - newly_protected
+        )
+        if loaded and self.device_free() < total:
+            self.evict_device(total)
+            loaded = self.device_free() >= total
+        self.tree.hold(node, -1)
+        self._pin(chain, -1)
+        if not loaded:
+            return 0
+        for member in chain:
+            self._place(member, device=True)
+        self.queued_loads.append(chain[0])
+        self.tree.hold(chain[0], 1)
+        return total
+
+    # -- lookup and insert ------------------------------------------------------------------------
+
+    def _find(self, path: Path) -> tuple[TreeNode, int, int]:
+        """The last node along ``path`` (refreshed, split) and its device and host lengths."""
+        node, device, host = self.tree.root, 0, 0
+        if path.tokens:
+            self.tree.touch(node)
+        for node in self.tree.walk(path):
+            if node.on_device:
+                device += node.length
+            else:
+                host += node.length
+        return node, device, host
+
+    def _insert_path(self, path: Path, priority: int, chunked: bool) -> int:
+        """Give the KV of ``path`` to the tree; returns how much was on the device already."""
+        already, node = 0, self.tree.root
+        for node in self.tree.walk(path, priority):
+            if node.on_device:
+                already += node.length
+                self._count_hit(node, chunked)
+            else:
+                self._place(node, device=True)
+        if len(node.path.tokens) < len(path.tokens):
+            self._count_hit(self.tree.add(node, path, priority), chunked)
+        return already
+
+    # -- operations on the cache ------------------------------------------------------------------
+
+    def _op_match(self, op: ops.Match) -> Outcome:
+        _, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        return Matched(device, host)
+
+    def _op_insert(self, op: ops.Insert) -> Outcome:
+        path = self.tree.whole_pages(op.namespace, op.tokens)
+        return Inserted(self._insert_path(path, op.priority, op.chunked))
+
+    def _op_evict_device(self, op: ops.EvictDevice) -> Outcome:
+        return Evicted(self.evict_device(op.count))
+
+    def _op_evict_host(self, op: ops.EvictHost) -> Outcome:
+        self.evict_host(op.count)
+        return Done()
+
+    def _op_load_back(self, op: ops.LoadBack) -> Outcome:
+        node, _, host = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        return LoadedBack(self._load_back(node, op.quota) if host else 0)
+
+    def _op_start_loads(self, op: ops.StartLoads | None = None) -> Outcome:
+        if not self.queued_loads:
+            return LoadsStarted(False)
+        self.started_loads.append(tuple(self.queued_loads))
+        self.queued_loads = []
+        return LoadsStarted(True)
+
+    def _op_lock(self, op: ops.Lock) -> Outcome:
+        node, _, _ = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        node = _up_while(node, lambda n: not n.on_device)
+        if node is not self.tree.root:
+            self.locks.append(node)
+            self.tree.hold(node, 1)
+        return Done()
+
+    def _op_unlock(self, op: ops.Unlock) -> Outcome:
+        node = self.tree.by_path[Path(op.namespace, op.tokens)]
+        self.locks.remove(node)
+        self.tree.hold(node, -1)
+        return Done()
+
+    def _op_lock_host(self, op: ops.LockHost) -> Outcome:
+        node, _, _ = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        node = _up_while(node, lambda n: not n.on_host)
+        if node is not self.tree.root:
+            self.host_locks.append(node)
+            self._pin([node], 1)
+        return Done()
+
+    def _op_unlock_host(self, op: ops.UnlockHost) -> Outcome:
+        node = self.tree.by_path[Path(op.namespace, op.tokens)]
+        self.host_locks.remove(node)
+        self._pin([node], -1)
+        return Done()
+
+    def _op_complete_writes(self, op: ops.CompleteWrites) -> Outcome:
+        for node in self.writes[: op.count]:
+            self.tree.hold(node, -1)
+        del self.writes[: op.count]
+        return Done()
+
+    def _op_complete_loads(self, op: ops.CompleteLoads) -> Outcome:
+        for nodes in self.started_loads[: op.count]:
+            for node in nodes:
+                self.tree.hold(node, -1)
+        del self.started_loads[: op.count]
+        return Done()
+
+    def _op_reset(self, op: ops.Reset) -> Outcome:
+        removed = set(self.tree.by_path)
+        self._forget()
+        self.tree.removed |= removed
+        return Done()
+
+    # -- operations on requests -------------------------------------------------------------------
+
+    def _op_begin_request(self, op: ops.BeginRequest) -> Outcome:
+        node, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens[:-1]))
+        first = _up_while(node, lambda n: not n.on_device)
+        self.tree.hold(first, 1)
+        loaded = self._load_back(node) if host else 0
+        anchor = node if loaded else first
+        self.tree.hold(anchor, 1)
+        self.tree.hold(first, -1)
+        self._op_start_loads()
+        prefix = device + loaded
+        running = Running(
+            op.tokens, len(op.tokens), op.namespace, op.priority, prefix, prefix, anchor
+        )
+        self.requests[op.request] = running
+        try:
+            self._compute(running, min(op.chunk, len(op.tokens) - prefix))
+        except NoRoom as short:
+            return OutOfMemory(short.needed)
+        return Admitted(device, loaded)
+
+    def _op_extend_request(self, op: ops.ExtendRequest) -> Outcome:
+        running = self.requests[op.request]
+        self._cache_unfinished(running, chunked=True)
+        try:
+            self._compute(running, min(op.chunk, running.prompt_length - running.computed))
+        except NoRoom as short:
+            return OutOfMemory(short.needed)
+        return Done()
+
+    def _op_decode_request(self, op: ops.DecodeRequest) -> Outcome:
+        running = self.requests[op.request]
+        try:
+            self._allocate(running, 1, asks=self.page_size)
+        except NoRoom as short:
+            return OutOfMemory(short.needed)
+        running.tokens += (op.token,)
+        return Done()
+
+    def _op_finish_request(self, op: ops.FinishRequest | ops.AbortRequest) -> Outcome:
+        running = self.requests.pop(op.request)
+        path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
+        self._insert_path(path, running.priority, chunked=False)
+        if self.dialect.prompt_boundary == "split":
+            prompt = self.tree.whole_pages(
+                running.namespace, running.tokens[: min(running.prompt_length, running.computed)]
+            )
+            if 0 < len(prompt.tokens) < len(path.tokens):
+                self._insert_path(prompt, running.priority + 1, chunked=True)
+        self._release(running)
+        return Done()
+
+    def _op_abort_request(self, op: ops.AbortRequest) -> Outcome:
+        return self._op_finish_request(op)
+
+    def _op_retract_request(self, op: ops.RetractRequest) -> Outcome:
+        self._release(self.requests.pop(op.request))
+        return Done()
+
+    def _release(self, running: Running) -> None:
+        assert running.anchor is not None
+        self.tree.hold(running.anchor, -1)
+
+    def _compute(self, running: Running, length: int) -> None:
+        """A forward pass over ``length`` prompt tokens; a complete prompt goes to the tree."""
+        paged = self.page_size if self.page_size > 1 else 0
+        self._allocate(running, length, asks=length + paged)
+        if not running.prefilling:
+            self._cache_unfinished(running, chunked=False)
+
+    def _allocate(self, running: Running, length: int, *, asks: int) -> None:
+        """Memory for ``length`` more tokens. Raises NoRoom when eviction frees too little."""
+        free = self.device_free()
+        if free < asks:
+            whole = self.dialect.scheduler_evicts == "request"
+            self.evict_device(asks if whole else asks - free)
+        grown = self.pages(running.computed + length) - self.pages(running.computed)
+        if self.device_free() < grown:
+            raise NoRoom(length)
+        running.computed += length
+
+    def _cache_unfinished(self, running: Running, *, chunked: bool) -> None:
+        """Insert what is computed, take the tree's copy of it, and move the lock to its end."""
+        path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
+        self._insert_path(path, running.priority, chunked)
+        node, _, _ = self._find(path)
+        assert running.anchor is not None
+        self.tree.hold(running.anchor, -1)
+        self.tree.hold(node, 1)
+        running.anchor, running.protected = node, len(path.tokens)
+
+    # -- what it shows ----------------------------------------------------------------------------
+
+    def view(self, node: TreeNode) -> Node:
+        """The node as a snapshot shows it; ``()`` stands for slots that only the cache knows."""
+        self.settle()
+        return Node(
+            node.path,
+            node.length,
+            () if node.on_device else None,
+            () if node.on_host else None,
+            node.lock_ref,
+            node.host_lock,
+            node in self._device_leaves,
+            node in self._host_leaves,
+            node.hit_count,
+            node.priority,
+            node.last_access,
+            node.creation,
+        )
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        return tuple(self._transfers())
+
+    def _transfers(self) -> Iterator[Transfer]:
+        for node in self.writes:
+            yield Transfer("write", True, (node.path,))
+        for nodes in self.started_loads:
+            yield Transfer("load", True, tuple(node.path for node in nodes))
+        for node in self.queued_loads:
+            yield Transfer("load", False, (node.path,))
+
+    def request_views(self) -> dict[int, Request]:
+        return {number: self._request_view(r) for number, r in self.requests.items()}
+
+    def _request_view(self, running: Running) -> Request:
+        anchor = None if running.anchor is self.tree.root else running.anchor
+        return Request(
+            running.tokens,
+            running.namespace,
+            running.computed,
+            running.protected,
+            anchor.path if anchor else None,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The whole predicted state, without slots and bytes."""
+        evictable, protected = self.sizes()
+        page = self.page_size
+        return Snapshot(
+            nodes={path: self.view(node) for path, node in self.tree.by_path.items()},
+            evictable_size=evictable,
+            protected_size=protected,
+            device_leaf_count=len(self._device_leaves),
+            host_leaf_count=len(self._host_leaves),
+            device_free=(0,) * (self.device_free() // page),
+            host_free=(0,) * self.host_free(),
+            transfers=self.transfers(),
+            requests=self.request_views(),
+            locks=tuple(sorted((n.path for n in self.locks), key=_path_order)),
+            host_locks=tuple(sorted((n.path for n in self.host_locks), key=_path_order)),
+        )
+
+
+def _path_order(path: Path) -> tuple[str, tuple[int, ...]]:
+    return (path.namespace or "", path.tokens)
+
+
+def _keep(members: set[TreeNode], node: TreeNode, belongs: bool) -> None:
+    if belongs:
+        members.add(node)
+    else:
+        members.discard(node)
+
+
+def _up_while(node: TreeNode, unwanted: Callable[[TreeNode], bool]) -> TreeNode:
+    while unwanted(node):
+        assert node.parent is not None
+        node = node.parent
+    return node

@@ -1,0 +1,199 @@
+"""Which operations are legal in a state: what a real scheduler can ask for, and nothing else.
+
+``refusal`` answers why not, in words for a person who wrote a trace by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hicache_model import operations as ops
+from hicache_model.reference import STARTED_LOADS, Reference, Running
+from hicache_model.snapshot import Path
+from hicache_model.tree import TreeNode
+
+
+def refusal(reference: Reference, operation: ops.Operation) -> str | None:
+    """None for a legal operation, otherwise one sentence that says why it is not."""
+    rule = _RULES.get(type(operation))
+    return rule(reference, operation) if rule else None
+
+
+def reclaimable(reference: Reference) -> int:
+    """Device tokens that eviction can free: the unlocked ones, less what pinned host copies block.
+
+    Under write_back a node without a host copy cannot go while something below it is pinned.
+    """
+    evictable, _ = reference.sizes()
+    if not reference.write_back or not reference.host_locks:
+        return evictable
+    stuck: set[TreeNode] = set()
+    for pinned in reference.host_locks:
+        node: TreeNode | None = pinned
+        while node is not None and node is not reference.tree.root:
+            if node.on_device and not node.on_host:
+                _add_with_ancestors(reference, node, stuck)
+            node = node.parent
+    return evictable - sum(n.length for n in stuck if n.on_device and n.lock_ref == 0)
+
+
+def _add_with_ancestors(reference: Reference, node: TreeNode | None, found: set[TreeNode]) -> None:
+    while node is not None and node is not reference.tree.root and node not in found:
+        found.add(node)
+        node = node.parent
+
+
+def cached_lengths(reference: Reference, path: Path) -> tuple[int, int, int]:
+    """Tokens of ``path`` on the device, tokens only on the host, and unlocked ones of the former."""
+    device = host = unlocked = 0
+    for node, shared in reference.tree.peek(path):
+        if node.on_device:
+            device += shared
+            unlocked += shared if node.lock_ref == 0 else 0
+        else:
+            host += shared
+    return device, host, unlocked
+
+
+def _insert(reference: Reference, op: ops.Insert) -> str | None:
+    path = reference.tree.whole_pages(op.namespace, op.tokens)
+    if not path.tokens:
+        return f"{len(op.tokens)} tokens are less than one page of {reference.page_size}"
+    if len(path.tokens) > reference.device_free():
+        return (
+            f"it needs {len(path.tokens)} free device slots and {reference.device_free()} are free; "
+            "evict first"
+        )
+    return None
+
+
+def _start_loads(reference: Reference, op: ops.StartLoads) -> str | None:
+    if len(reference.started_loads) >= STARTED_LOADS and reference.queued_loads:
+        return f"{STARTED_LOADS} load transfers are in flight already; complete one first"
+    return None
+
+
+def _lock(reference: Reference, op: ops.Lock) -> str | None:
+    device, _, _ = cached_lengths(reference, reference.tree.whole_pages(op.namespace, op.tokens))
+    return None if device else "nothing of its prefix is on the device, so there is no node to lock"
+
+
+def _lock_host(reference: Reference, op: ops.LockHost) -> str | None:
+    path = reference.tree.whole_pages(op.namespace, op.tokens)
+    if any(node.on_host for node, _ in reference.tree.peek(path)):
+        return None
+    return "nothing of its prefix is backed up, so there is no host copy to pin"
+
+
+def _held(holders: str, taken_by: str) -> Callable[[Reference, Any], str | None]:
+    def rule(reference: Reference, op: ops.Unlock | ops.UnlockHost) -> str | None:
+        node = reference.tree.by_path.get(Path(op.namespace, op.tokens))
+        if node is None or node not in getattr(reference, holders):
+            return f"no {taken_by} holds a node that ends exactly there"
+        return None
+
+    return rule
+
+
+def _complete_writes(reference: Reference, op: ops.CompleteWrites) -> str | None:
+    if op.count > len(reference.writes):
+        return f"{len(reference.writes)} writes are in flight"
+    return None
+
+
+def _complete_loads(reference: Reference, op: ops.CompleteLoads) -> str | None:
+    if op.count > len(reference.started_loads):
+        return f"{len(reference.started_loads)} load transfers are in flight"
+    return None
+
+
+def _reset(reference: Reference, op: ops.Reset) -> str | None:
+    busy = {
+        "a request runs": reference.requests,
+        "a lock is held": reference.locks,
+        "a host copy is pinned": reference.host_locks,
+        "a write is in flight": reference.writes,
+        "a load is queued or in flight": reference.queued_loads or reference.started_loads,
+    }
+    reasons = [reason for reason, members in busy.items() if members]
+    return f"a cache is reset only when idle, and {reasons[0]}" if reasons else None
+
+
+def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
+    configuration = reference.configuration
+    if op.request in reference.requests:
+        return f"request {op.request} runs already"
+    if len(reference.requests) >= configuration.requests:
+        return f"{configuration.requests} requests run already, as many as there are rows"
+    if len(op.tokens) >= configuration.context_length:
+        return f"{len(op.tokens)} tokens do not fit a context of {configuration.context_length}"
+    prefix = reference.tree.whole_pages(op.namespace, op.tokens[:-1])
+    device, host, unlocked = cached_lengths(reference, prefix)
+    if host and len(reference.started_loads) >= STARTED_LOADS:
+        return f"{STARTED_LOADS} load transfers are in flight already; complete one first"
+    if reference.queued_loads and len(reference.started_loads) >= STARTED_LOADS:
+        return "loads are queued and no transfer can start; complete one first"
+    if op.chunk < len(op.tokens) and op.chunk % reference.page_size:
+        return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
+    needed = len(op.tokens) - device + (reference.page_size if reference.page_size > 1 else 0)
+    return _no_room(reference, needed, unlocked)
+
+
+def _no_room(reference: Reference, needed: int, soon_locked: int = 0) -> str | None:
+    room = reference.device_free() + reclaimable(reference) - soon_locked
+    if needed > room:
+        return f"it may need {needed} device slots and {room} are free or can be freed"
+    return None
+
+
+def _running(check: Callable[[Reference, Running, Any], str | None]) -> Callable[..., str | None]:
+    def rule(reference: Reference, op: Any) -> str | None:
+        running = reference.requests.get(op.request)
+        if running is None:
+            return f"request {op.request} does not run"
+        return check(reference, running, op)
+
+    return rule
+
+
+def _extend(reference: Reference, running: Running, op: ops.ExtendRequest) -> str | None:
+    left = running.prompt_length - running.computed
+    if left <= 0:
+        return f"request {op.request} has its whole prompt computed"
+    if op.chunk < left and op.chunk % reference.page_size:
+        return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
+    return _no_room(reference, reference.pages(min(op.chunk, left)))
+
+
+def _decode(reference: Reference, running: Running, op: ops.DecodeRequest) -> str | None:
+    if running.prefilling:
+        return f"request {op.request} still has prompt to compute"
+    if len(running.tokens) + 1 >= reference.configuration.context_length:
+        return f"request {op.request} is at the end of its context"
+    return _no_room(reference, reference.page_size)
+
+
+def _finish(reference: Reference, running: Running, op: ops.FinishRequest) -> str | None:
+    if running.prefilling:
+        return f"request {op.request} still has prompt to compute; abort or retract it"
+    return None
+
+
+_RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
+    ops.Insert: _insert,
+    ops.StartLoads: _start_loads,
+    ops.Lock: _lock,
+    ops.LockHost: _lock_host,
+    ops.Unlock: _held("locks", "lock"),
+    ops.UnlockHost: _held("host_locks", "pin"),
+    ops.CompleteWrites: _complete_writes,
+    ops.CompleteLoads: _complete_loads,
+    ops.Reset: _reset,
+    ops.BeginRequest: _begin_request,
+    ops.ExtendRequest: _running(_extend),
+    ops.DecodeRequest: _running(_decode),
+    ops.FinishRequest: _running(_finish),
+    ops.RetractRequest: _running(lambda reference, running, op: None),
+    ops.AbortRequest: _running(lambda reference, running, op: None),
+}

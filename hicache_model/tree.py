@@ -1,0 +1,186 @@
+"""The reference's tree: a radix tree over prefixes that holds only facts.
+
+Facts of a node: its prefix, whether it is on the device and on the host, who locks it, and the
+counters that eviction policies read. Nothing that follows from them is stored, except ``lock_ref``,
+which is the number of holders at or below the node, and a set of nodes whose facts changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import attrs
+
+from hicache_model.snapshot import Path
+
+Edge: TypeAlias = tuple[str | None, tuple[int, ...]]
+
+
+@attrs.define(slots=True, eq=False)
+class TreeNode:
+    """A node ends at ``path`` for as long as it lives; a split only shortens it from above."""
+
+    path: Path
+    length: int
+    parent: TreeNode | None
+    on_device: bool = False
+    on_host: bool = False
+    lock_ref: int = 0
+    host_lock: int = 0
+    hit_count: int = 0
+    priority: int = 0
+    last_access: int = 0
+    creation: int = 0
+    children: dict[Edge, TreeNode] = attrs.field(factory=dict)
+
+    @property
+    def evicted(self) -> bool:
+        return not self.on_device
+
+    @property
+    def backed_up(self) -> bool:
+        return self.on_host
+
+    @property
+    def start(self) -> int:
+        """The position of its first own token."""
+        return len(self.path.tokens) - self.length
+
+
+class Tree:
+    """Find, split, add and remove nodes; keeps the clock and what changed."""
+
+    def __init__(self, page_size: int) -> None:
+        self.page_size = page_size
+        self.clear()
+
+    def clear(self) -> None:
+        self.root = TreeNode(Path(None, ()), 0, None, on_device=True, on_host=True)
+        self.by_path: dict[Path, TreeNode] = {}
+        self.changed: set[TreeNode] = set()
+        self.removed: set[Path] = set()
+        self.clock = 0
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+    def touch(self, node: TreeNode) -> None:
+        node.last_access = self.tick()
+
+    def whole_pages(self, namespace: str | None, tokens: tuple[int, ...]) -> Path:
+        """The path of ``tokens`` cut to whole pages."""
+        return Path(namespace, tokens[: len(tokens) // self.page_size * self.page_size])
+
+    def edge(self, path: Path, start: int) -> Edge:
+        """How the child that continues ``path`` at ``start`` is found: by its first page."""
+        return (path.namespace, path.tokens[start : start + self.page_size])
+
+    def shared_length(self, node: TreeNode, path: Path) -> int:
+        """How many of the node's own tokens, in whole pages, lie on ``path``."""
+        start, own, other = node.start, node.path.tokens, path.tokens
+        end = len(own)
+        if own[start:] == other[start:end]:
+            return node.length
+        position = start
+        while (
+            own[position : position + self.page_size] == other[position : position + self.page_size]
+        ):
+            position += self.page_size
+        return position - start
+
+    def peek(self, path: Path) -> Iterator[tuple[TreeNode, int]]:
+        """The nodes along ``path`` with the length that each shares with it; changes nothing."""
+        node, depth = self.root, 0
+        while depth < len(path.tokens):
+            child = node.children.get(self.edge(path, depth))
+            if child is None:
+                return
+            shared = self.shared_length(child, path)
+            yield child, shared
+            if shared < child.length:
+                return
+            node, depth = child, depth + shared
+
+    def walk(self, path: Path, priority: int | None = None) -> Iterator[TreeNode]:
+        """Visit the nodes along ``path``, refreshing each; the last is split where ``path`` ends.
+
+        The whole node is refreshed, and its priority raised, before the split (dialects
+        ``lookup_refreshes``, ``insert_priority_reaches``). The next node is looked up only after the
+        caller has done with this one.
+        """
+        node = self.root
+        while len(node.path.tokens) < len(path.tokens):
+            child = node.children.get(self.edge(path, len(node.path.tokens)))
+            if child is None:
+                return
+            self.touch(child)
+            if priority is not None and priority > child.priority:
+                child.priority = priority
+                self.changed.add(child)
+            shared = self.shared_length(child, path)
+            if shared < child.length:
+                child = self.split(child, shared)
+            yield child
+            node = child
+
+    def split(self, lower: TreeNode, length: int) -> TreeNode:
+        """Cut ``lower``'s first ``length`` tokens into a new upper node, alike but for pins."""
+        assert lower.parent is not None
+        end = lower.start + length
+        upper = TreeNode(
+            Path(lower.path.namespace, lower.path.tokens[:end]),
+            length,
+            lower.parent,
+            on_device=lower.on_device,
+            on_host=lower.on_host,
+            lock_ref=lower.lock_ref,
+            hit_count=lower.hit_count,
+            priority=lower.priority,
+            last_access=self.tick(),
+            creation=self.clock,
+        )
+        lower.parent.children[self.edge(upper.path, upper.start)] = upper
+        lower.parent, lower.length = upper, lower.length - length
+        upper.children[self.edge(lower.path, lower.start)] = lower
+        self.by_path[upper.path] = upper
+        self.changed.update((upper, lower))
+        return upper
+
+    def add(self, parent: TreeNode, path: Path, priority: int) -> TreeNode:
+        """A new leaf for what ``path`` has beyond ``parent``, on the device."""
+        length = len(path.tokens) - len(parent.path.tokens)
+        now = self.tick()
+        node = TreeNode(
+            path, length, parent, True, priority=priority, last_access=now, creation=now
+        )
+        parent.children[self.edge(path, node.start)] = node
+        self.by_path[path] = node
+        self.changed.add(node)
+        return node
+
+    def remove(self, node: TreeNode) -> None:
+        """Take a node, and what hangs below it, out of the tree."""
+        assert node.parent is not None
+        del node.parent.children[self.edge(node.path, node.start)]
+        self.changed.add(node.parent)
+        for gone in self.subtree(node):
+            del self.by_path[gone.path]
+            self.changed.discard(gone)
+            self.removed.add(gone.path)
+
+    def subtree(self, node: TreeNode) -> list[TreeNode]:
+        """The node and everything below it."""
+        found = [node]
+        for member in found:
+            found.extend(member.children.values())
+        return found
+
+    def hold(self, node: TreeNode, holders: int) -> None:
+        """``holders`` more (or fewer) hold ``node``: its whole path below the root counts them."""
+        while node is not self.root:
+            node.lock_ref += holders
+            self.changed.add(node)
+            assert node.parent is not None
+            node = node.parent
