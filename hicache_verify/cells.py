@@ -1,0 +1,68 @@
+"""Cells: the combinations of write policy, page size and eviction policy that a run goes through."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+import attrs
+
+from hicache_impl.target import Description
+from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
+
+ALL = "all"
+MAX_CELLS = 1024
+
+
+class BadCell(ValueError):
+    """A policy or a page size was asked for that does not exist here."""
+
+
+@attrs.define(frozen=True, slots=True, order=True)
+class Cell:
+    """One combination; what else a configuration has is chosen by the source of operations."""
+
+    write_policy: str
+    page_size: int
+    eviction_policy: str
+
+    def __str__(self) -> str:
+        return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}"
+
+
+@attrs.define(frozen=True, slots=True)
+class Selection:
+    """What was asked for; ``("all",)`` stands for everything that the target knows."""
+
+    write_policies: tuple[str, ...] = ("write_back",)
+    page_sizes: tuple[int, ...] = (1,)
+    eviction_policies: tuple[str, ...] = ("lru",)
+
+    def expand(self, target: Description) -> tuple[Cell, ...]:
+        """The cells, in the order asked for; BadCell for a policy that the target does not know."""
+        write = _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
+        known = tuple(p for p in EVICTION_POLICIES if p in target.eviction_policies)
+        release = f"{target.target} {target.release} has"
+        eviction = _choose("eviction policy", self.eviction_policies, known, release)
+        for size in self.page_sizes:
+            if not 1 <= size <= 1024:
+                raise BadCell(f"page size {size} is not in 1..1024")
+        cells = tuple(itertools.starmap(Cell, itertools.product(write, self.page_sizes, eviction)))
+        if not 0 < len(cells) <= MAX_CELLS:
+            raise BadCell(f"{len(cells)} combinations; a run takes 1 to {MAX_CELLS}")
+        return cells
+
+    def left_out(self, target: Description) -> tuple[str, ...]:
+        """The eviction policies that ``all`` leaves out because the target lacks them."""
+        if ALL not in self.eviction_policies:
+            return ()
+        return tuple(p for p in EVICTION_POLICIES if p not in target.eviction_policies)
+
+
+def _choose(what: str, asked: Iterable[str], known: tuple[str, ...], who: str) -> tuple[str, ...]:
+    if ALL in asked:
+        return known
+    for name in asked:
+        if name not in known:
+            raise BadCell(f"unknown {what} {name!r:.60}; {who} {', '.join(known)} (or all)")
+    return tuple(dict.fromkeys(asked))

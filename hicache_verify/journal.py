@@ -1,0 +1,219 @@
+"""The journal: what a worker is about to do, in memory that survives it.
+
+A worker writes each operation here before it hands it to the target, about a microsecond each. The
+parent reads counters and phase while the worker lives, and the whole current example after it died.
+
+A record is there entirely or not at all, because its first word is written last:
+
+    generation | length and checksum of the payload | payload
+
+``generation`` is the number of the example, so what an earlier one left behind is not taken for this
+one's. The first record of an example is its configuration, the others are its operations, in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+import attrs
+
+from hicache_model import operations
+from hicache_model.codec import decode_fields, encode_fields
+from hicache_model.configuration import Configuration
+from hicache_model.operations import Operation
+
+CAPACITY = 64 << 20  # of a sparse file: only what an example needs is ever touched
+MAX_CACHED = 1 << 16
+HEADER = 64
+
+_WORD = struct.Struct("=I")
+_COUNTER = struct.Struct("=Q")
+_COUNTERS = struct.Struct("=QQ")
+_FRAME = struct.Struct("=II")
+
+_BEATS, _OPERATIONS, _EXAMPLES, _GENERATION, _PHASE, _PURPOSE = 0, 8, 16, 24, 32, 33
+
+
+class Phase(IntEnum):
+    """What the worker is doing; the target runs in ``BUILDING``, ``PERFORMING`` and ``FINISHING``."""
+
+    STARTING = 0
+    IDLE = 1
+    BUILDING = 2
+    PERFORMING = 3
+    BETWEEN = 4
+    FINISHING = 5
+
+    @property
+    def in_target(self) -> bool:
+        return self in (Phase.BUILDING, Phase.PERFORMING, Phase.FINISHING)
+
+    @property
+    def in_example(self) -> bool:
+        return self.in_target or self is Phase.BETWEEN
+
+
+_PERFORMING, _BETWEEN = int(Phase.PERFORMING), int(Phase.BETWEEN)
+
+
+class JournalFull(OverflowError):
+    """An example is longer than the journal holds."""
+
+
+@attrs.define(frozen=True, slots=True)
+class Entry:
+    """What the journal holds of the current example; ``configuration`` is None outside of one."""
+
+    phase: Phase
+    minimizing: bool
+    examples: int
+    operations_total: int
+    configuration: Configuration | None
+    operations: tuple[Operation, ...]
+
+
+@attrs.define(frozen=True, slots=True)
+class Pulse:
+    """The counters, cheap to read; ``beats`` grows with everything that the worker does."""
+
+    beats: int
+    examples: int
+    operations: int
+    phase: Phase
+    minimizing: bool
+
+
+def make_file() -> int:
+    """A file descriptor to share with a worker; the file has no name and vanishes with its users."""
+    with tempfile.TemporaryFile() as file:
+        file.truncate(HEADER + CAPACITY)
+        return os.dup(file.fileno())
+
+
+class Journal:
+    """The writing side. ``examples`` and ``operations`` count what explores, not what minimizes."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, HEADER + CAPACITY)
+        self._end = HEADER
+        self._beats, self.operations = _COUNTERS.unpack_from(self._map, _BEATS)
+        self.examples: int = _COUNTER.unpack_from(self._map, _EXAMPLES)[0]
+        self._generation: int = _COUNTER.unpack_from(self._map, _GENERATION)[0]
+        self._frames: dict[Operation, bytes] = {}
+        self._counted = 1
+
+    @contextmanager
+    def minimizing(self) -> Iterator[None]:
+        """What happens inside is marked, and not counted."""
+        self._counted = 0
+        try:
+            yield
+        finally:
+            self._counted = 1
+
+    def begin(self, configuration: Configuration) -> None:
+        """A new example: everything before it is forgotten."""
+        self.phase(Phase.IDLE)
+        self._generation += 1
+        self._end = HEADER
+        self._append(_frame(encode_fields(configuration)))
+        self.examples += self._counted
+        _COUNTER.pack_into(self._map, _GENERATION, self._generation)
+        _COUNTER.pack_into(self._map, _EXAMPLES, self.examples)
+        self._map[_PURPOSE] = 1 - self._counted
+        self.phase(Phase.BUILDING)
+
+    def perform(self, op: Operation) -> None:
+        """``op`` is about to be done."""
+        self._append(self._frames.get(op) or self._remember(op))
+        self._beats += 1
+        self.operations += self._counted
+        _COUNTERS.pack_into(self._map, _BEATS, self._beats, self.operations)
+        self._map[_PHASE] = _PERFORMING
+
+    def performed(self) -> None:
+        """The operation is done; what now runs is the source of operations."""
+        self._map[_PHASE] = _BETWEEN
+
+    def phase(self, phase: Phase) -> None:
+        self._map[_PHASE] = phase
+        self._beats += 1
+        _COUNTER.pack_into(self._map, _BEATS, self._beats)
+
+    def _append(self, frame: bytes) -> None:
+        start = self._end + _WORD.size
+        end = start + len(frame)
+        if end > HEADER + CAPACITY:
+            raise JournalFull(f"an example of more than {CAPACITY} bytes cannot be journalled")
+        self._map[start:end] = frame
+        _WORD.pack_into(self._map, self._end, self._generation & 0xFFFFFFFF)
+        self._end = end
+
+    def _remember(self, op: Operation) -> bytes:
+        if len(self._frames) >= MAX_CACHED:
+            self._frames.clear()
+        frame = self._frames[op] = _frame(operations.codec.encode(op))
+        return frame
+
+
+class JournalReader:
+    """The reading side, for the process that watches."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, HEADER + CAPACITY, access=mmap.ACCESS_READ)
+
+    def pulse(self) -> Pulse:
+        counter = _COUNTER.unpack_from
+        return Pulse(
+            beats=counter(self._map, _BEATS)[0],
+            examples=counter(self._map, _EXAMPLES)[0],
+            operations=counter(self._map, _OPERATIONS)[0],
+            phase=Phase(self._map[_PHASE]),
+            minimizing=bool(self._map[_PURPOSE]),
+        )
+
+    def entry(self) -> Entry:
+        """The current example as far as it was written; a torn last record is left out."""
+        pulse = self.pulse()
+        records = self._records() if pulse.phase.in_example else []
+        return Entry(
+            phase=pulse.phase,
+            minimizing=pulse.minimizing,
+            examples=pulse.examples,
+            operations_total=pulse.operations,
+            configuration=decode_fields(Configuration, records[0]) if records else None,
+            operations=tuple(operations.codec.decode(data) for data in records[1:]),
+        )
+
+    def close(self) -> None:
+        self._map.close()
+
+    def _records(self) -> list[Any]:
+        generation = _COUNTER.unpack_from(self._map, _GENERATION)[0] & 0xFFFFFFFF
+        position, records = HEADER, []
+        while (payload := self._record(position, generation)) is not None:
+            records.append(json.loads(payload))
+            position += _WORD.size + _FRAME.size + len(payload)
+        return records
+
+    def _record(self, position: int, generation: int) -> bytes | None:
+        start = position + _WORD.size + _FRAME.size
+        if start > HEADER + CAPACITY or _WORD.unpack_from(self._map, position)[0] != generation:
+            return None
+        length, checksum = _FRAME.unpack_from(self._map, position + _WORD.size)
+        payload = self._map[start : start + length]
+        return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
+
+
+def _frame(data: dict[str, Any]) -> bytes:
+    payload = json.dumps(data, separators=(",", ":")).encode()
+    return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload

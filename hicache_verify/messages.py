@@ -1,0 +1,138 @@
+"""What a parent and its worker say to each other, as data. A worker takes one job at a time."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+from hicache_impl.target import Description
+from hicache_model.configuration import Configuration
+from hicache_model.operations import Operation
+from hicache_verify.cells import Cell
+from hicache_verify.divergence import Divergence
+
+Key: TypeAlias = tuple[str, str, str]
+
+message = attrs.define(frozen=True, slots=True)
+
+
+@message
+class Case:
+    """Something to run: a configuration, and operations on a cache built from it."""
+
+    configuration: Configuration
+    operations: tuple[Operation, ...]
+
+
+# -- jobs ------------------------------------------------------------------------------------------
+
+
+@message
+class Leg:
+    """Explore ``cell`` with one source of operations, for so many examples or seconds.
+
+    Findings whose key is among ``known`` are counted and not reported again.
+    """
+
+    cell: Cell
+    source: str
+    seed: int
+    examples: int | None
+    seconds: float | None
+    first: bool = False
+    known: frozenset[Key] = frozenset()
+
+
+@message
+class Attempt:
+    """Run ``case`` once, in the worker itself."""
+
+    case: Case
+
+
+@message
+class Minimize:
+    """Find the shortest case that still shows ``divergence``.
+
+    ``isolated`` runs each candidate in a child process of its own, because it may hang or die.
+    """
+
+    case: Case
+    divergence: Divergence
+    isolated: bool
+
+
+@message
+class Stop:
+    """End the leg that is running, at its next operation."""
+
+
+Job: TypeAlias = Leg | Attempt | Minimize
+
+
+# -- replies ---------------------------------------------------------------------------------------
+
+
+@message
+class Opened:
+    """The target is there; ``versions`` are those of what it stands on."""
+
+    description: Description
+    versions: tuple[tuple[str, str], ...]
+
+
+@message
+class Refused:
+    """The target cannot be opened, or the job cannot be done as it was asked for.
+
+    ``mistake`` is the exception class; ``detail`` is for those who mend the tool.
+    """
+
+    mistake: str
+    message: str
+    detail: str = ""
+
+
+@message
+class Found:
+    """A divergence with a new key, before it is minimized; counts are the worker's own so far."""
+
+    divergence: Divergence
+    case: Case
+    examples: int
+    operations: int
+
+
+@message
+class Minimized:
+    """The shortest case found for the finding with ``key``, and how it diverges."""
+
+    key: Key
+    case: Case
+    divergence: Divergence
+
+
+@message
+class LegDone:
+    """The leg ended by itself; how often each known finding was met again."""
+
+    repeats: tuple[tuple[Key, int], ...]
+
+
+@message
+class Attempted:
+    """How the attempt went; None where both sides agreed to the end."""
+
+    divergence: Divergence | None
+
+
+@message
+class Broken:
+    """The engine itself failed, not the target."""
+
+    message: str
+    detail: str
+
+
+Reply: TypeAlias = Opened | Refused | Found | Minimized | LegDone | Attempted | Broken

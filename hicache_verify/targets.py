@@ -1,0 +1,95 @@
+"""From the options of the command line to a target factory, inside the process that runs it.
+
+A ``TargetSpec`` is plain data and can be sent to a worker; ``open_factory`` imports what it names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+import attrs
+
+from hicache_impl.target import TargetFactory
+
+DEFAULT_RELEASE = "0.5.18"
+
+
+class BadTarget(ValueError):
+    """There is no such target, or it was described in a way that cannot be."""
+
+
+@attrs.define(frozen=True, slots=True)
+class TargetSpec:
+    """What to run: one release, one source tree or the installed package of ``target``.
+
+    ``target`` may also be ``module:attribute``, a callable that returns a ``TargetFactory``.
+    ``patches`` are triples of module, old text and new text, applied in memory.
+    """
+
+    target: str = "sglang"
+    release: str | None = None
+    source: str | None = None
+    installed: bool = False
+    patches: tuple[tuple[str, str, str], ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        given = [self.release is not None, self.source is not None, self.installed]
+        if sum(given) > 1:
+            raise BadTarget("give only one of --release, --source and --installed")
+        if self.is_import and any(given):
+            raise BadTarget(f"target {self.target} takes no --release, --source or --installed")
+
+    @property
+    def is_import(self) -> bool:
+        return ":" in self.target
+
+    @property
+    def options(self) -> str:
+        """The options of the command line that name this target again."""
+        target = "" if self.target == "sglang" else f"--target {self.target} "
+        if self.source is not None:
+            return f"{target}--source {self.source}"
+        if self.installed:
+            return f"{target}--installed"
+        return target.strip() if self.is_import else f"{target}--release {self.version}"
+
+    @property
+    def version(self) -> str | None:
+        """The release asked for, or the default one; None where the target itself knows."""
+        if self.source is not None or self.installed or self.is_import:
+            return None
+        return self.release or DEFAULT_RELEASE
+
+
+def open_factory(spec: TargetSpec) -> TargetFactory:
+    """The factory that ``spec`` names. What the target's own loader raises comes through."""
+    if spec.is_import:
+        return _imported(spec.target)
+    if spec.target == "sglang":
+        return _sglang(spec)
+    raise BadTarget(f"unknown target {spec.target!r:.60}; known are sglang and module:attribute")
+
+
+def _imported(name: str) -> TargetFactory:
+    module_name, _, attribute = name.partition(":")
+    try:
+        make = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadTarget(f"target {name!r:.120} cannot be imported: {error}") from error
+    return cast(TargetFactory, make())
+
+
+def _sglang(spec: TargetSpec) -> TargetFactory:
+    from hicache_impl.sglang.hiradix import HiRadixFactory
+    from hicache_impl.sglang.loader import Patch, load
+    from hicache_impl.sglang.source import Installed, Origin, Release, SourceTree
+
+    origin: Origin
+    if spec.source is not None:
+        origin = SourceTree(spec.source)
+    elif spec.installed:
+        origin = Installed()
+    else:
+        origin = Release(spec.version or DEFAULT_RELEASE)
+    return HiRadixFactory(load(origin, [Patch(*patch) for patch in spec.patches]))
