@@ -40,12 +40,17 @@ class Copy:
 
 
 class Marker:
-    """A place in a stream: what ``Event.record`` leaves there."""
+    """A place in a stream: what ``Event.record`` leaves there.
 
-    __slots__ = ("passed", "stream")
+    ``copies`` are the copies of its transfer: those since the stream last waited for another one
+    (the release begins every transfer with such a wait).
+    """
+
+    __slots__ = ("copies", "passed", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.copies = stream.transfer
         self.passed = False
 
     def run(self) -> None:
@@ -73,28 +78,23 @@ class Stream:
         self.copies = device.copies
         self.memory: dict[int, torch.Tensor] = {}
         self.actions: deque[Copy | Marker | Wait] = deque()
+        self.transfer: list[Copy] = []
 
     def issue(self, action: Copy | Marker | Wait) -> None:
         if self.immediate:
             action.run()
             return
-        if self.copies == EARLY and isinstance(action, Copy):
-            action.run()
+        if isinstance(action, Wait):
+            self.transfer = []
+        elif isinstance(action, Copy):
+            self.transfer.append(action)
+            if self.copies == EARLY:
+                action.run()
         self.actions.append(action)
 
     def run_until(self, marker: Marker) -> None:
         while not marker.passed:
             self.actions.popleft().run()
-
-    def copies_until(self, marker: Marker) -> list[Copy]:
-        """The copies before ``marker`` that are not complete."""
-        found: list[Copy] = []
-        for action in self.actions:
-            if action is marker:
-                break
-            if isinstance(action, Copy):
-                found.append(action)
-        return found
 
     def buffer_at(self, address: int) -> torch.Tensor:
         """The registered buffer that starts at this address (tables of pointers)."""
@@ -159,12 +159,9 @@ class Device:
         self.copies = LATE
         self.default = Stream(self, immediate=True)
         self._current = self.default
-
-    def Stream(self, *args: Any, **kwargs: Any) -> Stream:
-        return Stream(self)
-
-    def Event(self, *args: Any, **kwargs: Any) -> Event:
-        return Event(self)
+        #: The two classes, as the release names them; their arguments (timing) mean nothing here.
+        self.Stream: Callable[..., Stream] = lambda *args, **kwargs: Stream(self)
+        self.Event: Callable[..., Event] = lambda *args, **kwargs: Event(self)
 
     @contextmanager
     def stream(self, stream: Stream | None) -> Iterator[None]:

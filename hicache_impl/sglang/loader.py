@@ -76,22 +76,25 @@ class Loaded:
 
 
 class _SourceLoader(SourceFileLoader):
-    """The release's own file, with its patches; keeps no bytecode beside it."""
+    """The release's own file, with its patches; keeps bytecode only in our own cache."""
 
-    def __init__(self, name: str, path: str, patches: Sequence[Patch]) -> None:
+    def __init__(self, name: str, path: str, patches: Sequence[Patch], bytecode: bool) -> None:
         super().__init__(name, path)
         self._patches = patches
+        self._bytecode = bytecode
 
     def get_code(self, fullname: str) -> CodeType | None:
         if not self._patches:
             return super().get_code(fullname)
-        source = self.get_source(fullname)
+        source = self.get_source(fullname) or ""
         for patch in self._patches:
             source = patch.apply(source)
         return compile(source, self.path, "exec", dont_inherit=True)
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Bytecode is not written: the tree may be somebody's checkout."""
+        """Called to write bytecode: never into somebody's checkout."""
+        if self._bytecode:
+            super().set_data(path, data, _mode=_mode)
 
 
 class _SyntheticLoader(Loader):
@@ -142,7 +145,7 @@ class Finder(MetaPathFinder):
     def _real(self, name: str, file: Path, directory: Path | None) -> ModuleSpec:
         self.found[name] = releases.REAL
         patches = [patch for patch in self.patches if patch.module == name]
-        loader = _SourceLoader(name, str(file), patches)
+        loader = _SourceLoader(name, str(file), patches, self.located.ours)
         spec = ModuleSpec(name, loader, origin=str(file), is_package=directory is not None)
         spec.has_location = True
         if directory is not None:
@@ -166,21 +169,22 @@ class Finder(MetaPathFinder):
         return tuple(sorted(name for name, found in self.found.items() if found == role))
 
 
-_loaded: Loaded | None = None
+#: What this process holds: nothing, or one release.
+_process: list[Loaded] = []
 
 
 def load(origin: Origin, patches: Iterable[Patch] = ()) -> Loaded:
     """The cache modules of ``origin``, imported; the same again for the same arguments."""
-    global _loaded
     located, patches = origin.locate(), tuple(patches)
-    if _loaded is not None:
-        if (_loaded.located, _loaded.patches) == (located, patches):
-            return _loaded
+    for held in _process:
+        if (held.located, held.patches) == (located, patches):
+            return held
         raise AnotherReleaseLoaded(
-            f"this process holds sglang {_loaded.version} from {_loaded.located.root}; "
-            f"load {located.version} in a process of its own"
+            f"this process holds sglang {held.version} from {held.located.root}"
+            f"{', patched' if held.patches else ''}; load another in a process of its own"
         )
     _refuse_foreign_sglang()
+    _refuse_too_old(located)
     _refuse_absent_cache(located)
     _check_patches(located, patches)
     around = Surroundings()
@@ -191,8 +195,8 @@ def load(origin: Origin, patches: Iterable[Patch] = ()) -> Loaded:
         warnings.simplefilter("ignore")
         _import_cache(finder)
     injected = inject(around)
-    _loaded = Loaded(located, patches, around, _report(finder, injected))
-    return _loaded
+    _process.append(Loaded(located, patches, around, _report(finder, injected)))
+    return _process[0]
 
 
 def _refuse_foreign_sglang() -> None:
@@ -208,6 +212,15 @@ def _refuse_absent_cache(located: Located) -> None:
         raise NoSuchCache(
             f"{located.root} has no srt/mem_cache/hiradix_cache.py; HiRadixCache is in "
             f"SGLang up to {releases.KNOWN[-1]}, and --source names the folder that holds sglang"
+        )
+
+
+def _refuse_too_old(located: Located) -> None:
+    oldest = releases.KNOWN[0]
+    if releases.order(located.version) < releases.order(oldest):
+        raise NoSuchCache(
+            f"the HiRadixCache of sglang {located.version} keeps no evictable_host_leaves; "
+            f"{oldest} is the first that does"
         )
 
 

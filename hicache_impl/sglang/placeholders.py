@@ -25,6 +25,16 @@ from hicache_impl.sglang.standin import used
 THIRD_PARTY = ("triton", "sgl_kernel")
 
 
+_RUNTIME_CONTEXT = (
+    "get_memory",
+    "get_serving",
+    "get_observability",
+    "get_parallel",
+    "get_model",
+    "get_disagg",
+)
+
+
 class Settings:
     """Every setting that a release may read, wherever it reads it from; build.py fills it in.
 
@@ -196,17 +206,13 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
         "sglang.srt.disaggregation.kv_events": {"StorageMedium": _StorageMedium, **events},
         "sglang.srt.platforms": {
             "current_platform": SimpleNamespace(
-                is_cuda_alike=_answer(False), is_cuda=_answer(False), is_npu=_answer(False),
+                is_cuda_alike=_answer(False),
+                is_cuda=_answer(False),
+                is_npu=_answer(False),
                 is_out_of_tree=_answer(False),
             )
         },
-        "sglang.srt.runtime_context": {
-            name: settings
-            for name in (
-                "get_memory", "get_serving", "get_observability", "get_parallel", "get_model",
-                "get_disagg",
-            )
-        },
+        "sglang.srt.runtime_context": dict.fromkeys(_RUNTIME_CONTEXT, settings),
         "sglang.srt.server_args": {"get_global_server_args": settings},
         "sglang.srt.mem_cache.cpp_utils.native_hash": {"get_native_hash": _page_hash},
         "sglang.srt.model_executor.cuda_graph_runner": {"get_is_capture_mode": _answer(False)},

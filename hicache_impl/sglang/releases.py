@@ -46,6 +46,10 @@ def order(version: str) -> tuple[int, ...]:
     return tuple(int(part or 0) for part in match.groups())
 
 
+def is_version(text: str) -> bool:
+    return re.fullmatch(r"\d+\.\d+\.\d+(rc\d+)?(\.post\d+)?(\.dev\d+)?", text) is not None
+
+
 @attrs.define(frozen=True, slots=True)
 class Range:
     since: str = "0"

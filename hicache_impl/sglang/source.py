@@ -16,11 +16,15 @@ from hicache_impl.sglang.features import nearest_release
 
 @attrs.define(frozen=True, slots=True)
 class Located:
-    """The folder of the ``sglang`` package, its version, and how that is known."""
+    """The folder of the ``sglang`` package, its version, and how that is known.
+
+    ``ours`` says that the folder is in our own cache, where bytecode may be kept.
+    """
 
     root: Path
     version: str
     told_by: str
+    ours: bool = False
 
 
 class Origin(Protocol):
@@ -37,7 +41,7 @@ class Release:
     def locate(self) -> Located:
         from hicache_impl.sglang import fetch
 
-        return Located(fetch.unpacked(self.version), self.version, "its wheel")
+        return Located(fetch.unpacked(self.version), self.version, "its wheel", ours=True)
 
 
 @attrs.define(frozen=True, slots=True)

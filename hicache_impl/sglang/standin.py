@@ -17,7 +17,7 @@ _PREDICATE = re.compile(r"_*(is|can|supports?)_")
 
 def used(name: str, how: str) -> NoReturn:
     raise PlaceholderUsed(
-        f"placeholder {name} was {how}: this path of the release needs a module that is not loaded; "
+        f"placeholder {name} was {how}: this path of the release needs what is not loaded; "
         "give it content in hicache_impl/sglang/placeholders.py"
     )
 
