@@ -262,6 +262,7 @@ class Reference:
         if self._make_host_copy(node):
             self.writes.append(node)
             self.tree.hold(node, 1)
+            node.transfer = "write"
 
     def _load_back(self, node: TreeNode, quota: int | None = None) -> int:
         """Queue the load of the evicted nodes up from ``node``: all or nothing."""
@@ -287,6 +288,7 @@ class Reference:
             return 0
         for member in chain:
             self._place(member, device=True)
+            member.transfer = "queued load"
         self.queued_loads.append(chain[0])
         self.tree.hold(chain[0], 1)
         return total
@@ -342,6 +344,8 @@ class Reference:
     def _op_start_loads(self, op: ops.StartLoads | None = None) -> Outcome:
         if not self.queued_loads:
             return LoadsStarted(False)
+        for node in self.queued_loads:
+            _mark(node, "queued load", "load")
         self.started_loads.append(tuple(self.queued_loads))
         self.queued_loads = []
         return LoadsStarted(True)
@@ -377,6 +381,7 @@ class Reference:
     def _op_complete_writes(self, op: ops.CompleteWrites) -> Outcome:
         for node in self.writes[: op.count]:
             self.tree.hold(node, -1)
+            _mark(node, "write", None)
         del self.writes[: op.count]
         return Done()
 
@@ -384,6 +389,7 @@ class Reference:
         for nodes in self.started_loads[: op.count]:
             for node in nodes:
                 self.tree.hold(node, -1)
+                _mark(node, "load", None)
         del self.started_loads[: op.count]
         return Done()
 
@@ -516,6 +522,17 @@ class Reference:
         for node in self.queued_loads:
             yield Transfer("load", False, (node.path,))
 
+    def in_flight(self) -> bool:
+        return bool(self.writes or self.queued_loads or self.started_loads)
+
+    def held_paths(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """The nodes held by Lock and by LockHost, in order of their paths, with repetition."""
+        locks, pins = (
+            tuple(sorted((node.path for node in nodes), key=_path_order))
+            for nodes in (self.locks, self.host_locks)
+        )
+        return locks, pins
+
     def request_views(self) -> dict[int, Request]:
         return {number: self._request_view(r) for number, r in self.requests.items()}
 
@@ -532,19 +549,19 @@ class Reference:
     def snapshot(self) -> Snapshot:
         """The whole predicted state, without slots and bytes."""
         evictable, protected = self.sizes()
-        page = self.page_size
+        locks, host_locks = self.held_paths()
         return Snapshot(
             nodes={path: self.view(node) for path, node in self.tree.by_path.items()},
             evictable_size=evictable,
             protected_size=protected,
             device_leaf_count=len(self._device_leaves),
             host_leaf_count=len(self._host_leaves),
-            device_free=(0,) * (self.device_free() // page),
+            device_free=(0,) * (self.device_free() // self.page_size),
             host_free=(0,) * self.host_free(),
             transfers=self.transfers(),
             requests=self.request_views(),
-            locks=tuple(sorted((n.path for n in self.locks), key=_path_order)),
-            host_locks=tuple(sorted((n.path for n in self.host_locks), key=_path_order)),
+            locks=locks,
+            host_locks=host_locks,
         )
 
 
@@ -557,6 +574,17 @@ def _keep(members: set[TreeNode], node: TreeNode, belongs: bool) -> None:
         members.add(node)
     else:
         members.discard(node)
+
+
+def _mark(anchor: TreeNode, transfer: str, becomes: str | None) -> None:
+    """What one transfer moves: the nodes up from its anchor that are in that transfer's state.
+
+    Transfers above are older and, in stream order, acknowledged before.
+    """
+    node: TreeNode | None = anchor
+    while node is not None and node.transfer == transfer:
+        node.transfer = becomes
+        node = node.parent
 
 
 def _up_while(node: TreeNode, unwanted: Callable[[TreeNode], bool]) -> TreeNode:

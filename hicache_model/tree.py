@@ -19,7 +19,10 @@ Edge: TypeAlias = tuple[str | None, tuple[int, ...]]
 
 @attrs.define(slots=True, eq=False)
 class TreeNode:
-    """A node ends at ``path`` for as long as it lives; a split only shortens it from above."""
+    """A node ends at ``path`` for as long as it lives; a split only shortens it from above.
+
+    ``transfer`` is ``write``, ``queued load`` or ``load`` until the copy is acknowledged.
+    """
 
     path: Path
     length: int
@@ -28,6 +31,7 @@ class TreeNode:
     on_host: bool = False
     lock_ref: int = 0
     host_lock: int = 0
+    transfer: str | None = None
     hit_count: int = 0
     priority: int = 0
     last_access: int = 0
@@ -136,6 +140,7 @@ class Tree:
             on_device=lower.on_device,
             on_host=lower.on_host,
             lock_ref=lower.lock_ref,
+            transfer=lower.transfer,
             hit_count=lower.hit_count,
             priority=lower.priority,
             last_access=self.tick(),

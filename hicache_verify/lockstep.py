@@ -1,0 +1,237 @@
+"""One operation to both sides, and everything compared after it.
+
+The target goes first; the model follows with a prediction of its own; laws judge the target's
+snapshot by itself. In ``exact`` mode all of that happens after every operation. Otherwise a quick
+comparison does, the laws run at intervals, and whatever differs is found again, exactly, by running
+the same operations anew: what is reported is always the first operation at which something parts.
+"""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+
+import attrs
+
+from hicache_impl.target import TargetFactory
+from hicache_model import rules
+from hicache_model.configuration import Configuration
+from hicache_model.dialects import Dialect
+from hicache_model.laws import Step, judge
+from hicache_model.operations import Operation, describe
+from hicache_model.outcomes import Done, Outcome
+from hicache_model.reference import Reference
+from hicache_model.snapshot import Path, Snapshot
+from hicache_verify.compare import QuickCompare, explain
+from hicache_verify.divergence import Divergence, NodePair
+
+SMALL_TREE = 32
+"""Up to this many nodes a complete snapshot is compared after every operation."""
+
+LAW_INTERVAL = 16
+"""Operations between two judgements by all laws; more in a large tree, in proportion to it."""
+
+
+class Lockstep:
+    """Runs one example: a fresh cache, and operation after operation.
+
+    ``step`` returns the divergence, or None. After one, the example is over. ``outcome``,
+    ``actual`` and ``performed`` tell what the target answered, showed, and was asked to do so far.
+    """
+
+    def __init__(
+        self, factory: TargetFactory, configuration: Configuration, *, exact: bool = True
+    ) -> None:
+        self.factory = factory
+        self.configuration = configuration
+        self.exact = exact
+        self.model = Reference(configuration, Dialect.of(factory.description.release))
+        self.target = factory.build(configuration)
+        self.quick = QuickCompare(self.model)
+        self.performed: list[Operation] = []
+        self.outcome: Outcome | None = None
+        self.actual: Snapshot = self.target.observe()
+        self.since_laws = 0
+
+    def illegal(self, operation: Operation) -> str | None:
+        """Why the operation is not legal now, or None."""
+        return rules.refusal(self.model, operation)
+
+    def expected(self) -> Snapshot:
+        """The model's prediction of the present state, without slots and bytes."""
+        return self.model.snapshot()
+
+    def step(self, operation: Operation) -> Divergence | None:
+        """Do ``operation`` on both sides and compare. It must be legal."""
+        before = self.actual
+        self.performed.append(operation)
+        try:
+            self.outcome = self.target.perform(operation)
+        except Exception as error:
+            return self._confirmed(self._crash(operation, error, "while doing it"))
+        predicted = self.model.apply(operation)
+        try:
+            return (self._compare_exactly if self.exact else self._compare_quickly)(
+                operation, before, predicted
+            )
+        except ObservationFailed as failed:
+            return self._confirmed(self._crash(operation, failed.error, "while showing its state"))
+
+    def finish(self) -> Divergence | None:
+        """The last judgement of an example: all laws on a complete snapshot."""
+        if self.exact or not self.performed:
+            return None
+        try:
+            self.actual = self._observe()
+            stale, gone = self.model.take_stale()
+            fine = self.quick.looks_equal(self.actual, stale, gone) and self._agrees_fully(
+                None, None
+            )
+        except ObservationFailed as failed:
+            return self._confirmed(self._crash(self.performed[-1], failed.error, "at the end"))
+        return None if fine else self._rerun()
+
+    # -- comparing ------------------------------------------------------------------------------
+
+    def _compare_exactly(
+        self, operation: Operation, before: Snapshot, predicted: Outcome
+    ) -> Divergence | None:
+        self.actual = self._observe()
+        return self._judge(operation, before) or self._contradiction(operation, predicted)
+
+    def _compare_quickly(
+        self, operation: Operation, before: Snapshot, predicted: Outcome
+    ) -> Divergence | None:
+        stale, gone = self.model.take_stale()
+        self.since_laws += 1
+        nodes = len(self.model.tree.by_path)
+        due = self.since_laws >= max(LAW_INTERVAL, nodes // 4)
+        if due or nodes <= SMALL_TREE:
+            self.actual = self._observe()
+        else:
+            self.actual = self._observe_at(gone.union(node.path for node in stale))
+        fine = predicted == self.outcome and self.quick.looks_equal(self.actual, stale, gone)
+        if fine and due:
+            self.since_laws = 0
+            fine = self._agrees_fully(operation, before if before.complete else None)
+        return None if fine else self._rerun()
+
+    def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
+        step = Step(self.configuration, operation, self.outcome, before, self.actual)
+        return not any(judge(step)) and not any(explain(self.model.snapshot(), self.actual))
+
+    def _observe(self) -> Snapshot:
+        try:
+            return self.target.observe()
+        except Exception as error:
+            raise ObservationFailed(error) from error
+
+    def _observe_at(self, paths: Iterable[Path]) -> Snapshot:
+        try:
+            return self.target.observe_at(paths)
+        except Exception as error:
+            raise ObservationFailed(error) from error
+
+    # -- saying what parted ---------------------------------------------------------------------
+
+    def _judge(self, operation: Operation, before: Snapshot) -> Divergence | None:
+        step = Step(self.configuration, operation, self.outcome, before, self.actual)
+        for law, violation in judge(step):
+            kind = "data" if law.identifier == "bytes" else "law"
+            return self._divergence(
+                kind, law.identifier, "law", violation.message, operation, violation.paths
+            )
+        return None
+
+    def _contradiction(self, operation: Operation, predicted: Outcome) -> Divergence | None:
+        if predicted != self.outcome:
+            message = f"{describe(operation)} answered {_say(self.outcome)}, due {_say(predicted)}"
+            return self._divergence("outcome", "answer", "model", message, operation)
+        for found in explain(self.model.snapshot(), self.actual):
+            return self._divergence(
+                "state", found.law, "model", found.message, operation, found.paths
+            )
+        return None
+
+    def _divergence(
+        self,
+        kind: str,
+        law: str,
+        oracle: str,
+        message: str,
+        operation: Operation,
+        paths: Sequence[Path] = (),
+    ) -> Divergence:
+        expected = self.model.snapshot().nodes
+        actual = self.actual.nodes
+        pairs = tuple(NodePair(path, expected.get(path), actual.get(path)) for path in paths)
+        step = len(self.performed) - 1
+        return Divergence(kind, law, oracle, message, step, operation, pairs)
+
+    def _crash(self, operation: Operation, error: Exception, when: str) -> Divergence:
+        name = type(error).__name__
+        text = str(error).splitlines()[0] if str(error) else ""
+        return Divergence(
+            kind="crash",
+            law="no-crash",
+            oracle="engine",
+            message=f"the target raised {name} {when}" + (f": {text}" if text else ""),
+            step=len(self.performed) - 1,
+            operation=operation,
+            place=_deepest_place(error.__traceback__),
+            exception=name,
+            traceback="".join(tracebacks.format_exception(error)),
+        )
+
+    def _confirmed(self, crash: Divergence) -> Divergence:
+        """A crash may be the late effect of what a quick comparison passed over: look again."""
+        return crash if self.exact else (self._exact_divergence() or crash)
+
+    def _rerun(self) -> Divergence:
+        found = self._exact_divergence()
+        if found is not None:
+            return found
+        return Divergence(
+            kind="state",
+            law="repeatable",
+            oracle="engine",
+            message="the target differed from the model, and did not when the same operations ran "
+            "again: it depends on something besides its operations",
+            step=len(self.performed) - 1,
+            operation=self.performed[-1],
+        )
+
+    def _exact_divergence(self) -> Divergence | None:
+        again = Lockstep(self.factory, self.configuration, exact=True)
+        for operation in self.performed:
+            found = again.step(operation)
+            if found is not None:
+                return found
+        return None
+
+
+class ObservationFailed(Exception):
+    """The target raised ``error`` while it showed its state."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _say(outcome: Outcome | None) -> str:
+    if outcome is None or isinstance(outcome, Done):
+        return "nothing"
+    fields = attrs.asdict(outcome, filter=attrs.filters.exclude("slots"))
+    inner = ", ".join(f"{name} {value}" for name, value in fields.items())
+    return f"{type(outcome).__name__.lower()} ({inner})"
+
+
+def _deepest_place(trace: TracebackType | None) -> str | None:
+    """``module:function:line`` of the deepest frame that is not Python's, torch's or our own."""
+    place = None
+    for frame, line in tracebacks.walk_tb(trace):
+        module = frame.f_globals.get("__name__", "?")
+        if module.split(".")[0] not in ("hicache_verify", "hicache_model", "hicache_impl", "torch"):
+            place = f"{module}:{frame.f_code.co_name}:{line}"
+    return place

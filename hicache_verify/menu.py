@@ -1,0 +1,337 @@
+"""The menu: which operations are legal now, and their arguments, weighted towards collisions.
+
+Every source of operations draws from it, by nothing but small integers from a ``Chooser``; so random
+numbers, Hypothesis and a file can drive the same menu. Simpler choices have smaller numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from hicache_model import operations as ops
+from hicache_model import rules
+from hicache_model.reference import STARTED_LOADS, Reference
+from hicache_model.snapshot import Path
+
+T = TypeVar("T")
+
+ALPHABET = (1, 2, 3)
+NAMESPACES = (None, None, None, None, None, "a", "b")
+MOST_PAGES = 6
+TRIES = 3
+
+
+class Chooser(Protocol):
+    """Where choices come from: ``index(n)`` is an integer from 0 to n - 1."""
+
+    def index(self, n: int) -> int: ...
+
+
+class RandomChooser:
+    """Choices of a seeded generator."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random.random
+
+    def index(self, n: int) -> int:
+        return int(self._random() * n)
+
+
+class ListedChooser:
+    """Choices from a list of integers, zeros when it is used up; shrinking the list simplifies."""
+
+    def __init__(self, choices: Sequence[int]) -> None:
+        self._choices = iter(choices)
+
+    def index(self, n: int) -> int:
+        return next(self._choices, 0) % n
+
+
+WEIGHTS: dict[type[Any], int] = {
+    ops.Match: 6,
+    ops.Insert: 16,
+    ops.EvictDevice: 12,
+    ops.EvictHost: 6,
+    ops.LoadBack: 10,
+    ops.StartLoads: 8,
+    ops.Lock: 3,
+    ops.Unlock: 4,
+    ops.LockHost: 2,
+    ops.UnlockHost: 4,
+    ops.CompleteWrites: 5,
+    ops.CompleteLoads: 6,
+    ops.Reset: 1,
+    ops.BeginRequest: 14,
+    ops.ExtendRequest: 10,
+    ops.DecodeRequest: 8,
+    ops.FinishRequest: 6,
+    ops.RetractRequest: 3,
+    ops.AbortRequest: 2,
+}
+
+
+class Menu:
+    """What can be done to one model now. ``kinds`` limits it to some operations."""
+
+    def __init__(self, model: Reference, kinds: Sequence[type[Any]] = ops.OPERATIONS) -> None:
+        self.model = model
+        self.kinds = tuple(kinds)
+
+    def offers(self, kind: type[Any]) -> bool:
+        """Whether an operation of this kind makes sense now; drawing its arguments may still fail."""
+        test = _OFFERS.get(kind)
+        return test is None or test(self.model)
+
+    def draw(self, chooser: Chooser) -> ops.Operation | None:
+        """A legal operation of any kind, or None when a few tries found none."""
+        kinds = [kind for kind in self.kinds if self.offers(kind)]
+        totals = list(accumulate(WEIGHTS[kind] for kind in kinds))
+        for _ in range(TRIES):
+            position = chooser.index(totals[-1])
+            kind = next(k for k, total in zip(kinds, totals, strict=True) if position < total)
+            operation = self.draw_of(kind, chooser)
+            if operation is not None:
+                return operation
+        return None
+
+    def draw_of(self, kind: type[Any], chooser: Chooser) -> ops.Operation | None:
+        """A legal operation of one kind, or None when the choices give none."""
+        operation: ops.Operation | None = _DRAW[kind](self.model, chooser)
+        if operation is None or rules.refusal(self.model, operation) is not None:
+            return None
+        return operation
+
+
+def _pick(chooser: Chooser, options: Sequence[T]) -> T:
+    return options[chooser.index(len(options))]
+
+
+# -- tokens ------------------------------------------------------------------------------------------
+
+
+def _page(model: Reference, chooser: Chooser) -> tuple[int, ...]:
+    """One page of tokens: a repeated letter, sometimes with another last token."""
+    letter = _pick(chooser, ALPHABET)
+    if model.page_size == 1:
+        return (letter,)
+    last = _pick(chooser, ALPHABET) if chooser.index(5) == 4 else letter
+    return (letter,) * (model.page_size - 1) + (last,)
+
+
+def _pages(model: Reference, chooser: Chooser, most: int) -> tuple[int, ...]:
+    tokens: tuple[int, ...] = ()
+    for _ in range(1 + chooser.index(most)):
+        tokens += _page(model, chooser)
+    return tokens
+
+
+def _known_path(model: Reference, chooser: Chooser) -> Path | None:
+    paths = model.tree.by_path
+    return _pick(chooser, list(paths)) if paths else None
+
+
+def _prefix(model: Reference, chooser: Chooser) -> Path:
+    """A prefix that collides with what is cached: equal, longer, shorter, forked, or fresh."""
+    known = _known_path(model, chooser)
+    shape = chooser.index(10)
+    if known is None or shape == 0:
+        return Path(_pick(chooser, NAMESPACES), _pages(model, chooser, MOST_PAGES))
+    tokens = known.tokens
+    if shape >= 7:  # cut somewhere, at a page
+        pages = len(tokens) // model.page_size
+        tokens = tokens[: (1 + chooser.index(pages)) * model.page_size]
+    if shape in (4, 5, 6, 9):  # and go on
+        tokens += _pages(model, chooser, 3)
+    most = MOST_PAGES * 2 * model.page_size
+    return Path(known.namespace, tokens[:most])
+
+
+def _ragged(model: Reference, chooser: Chooser, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """Sometimes part of a page more, which callers must cut off."""
+    if model.page_size > 1 and chooser.index(4) == 3:
+        return tokens + (_pick(chooser, ALPHABET),) * (1 + chooser.index(model.page_size - 1))
+    return tokens
+
+
+def _count(model: Reference, chooser: Chooser, most: int) -> int:
+    """A number of tokens: few, a leaf's worth, or more than there are."""
+    shape = chooser.index(8)
+    if shape < 5:
+        return 1 + chooser.index(4 * model.page_size)
+    if shape < 7:
+        return 1 + chooser.index(most)
+    return most + chooser.index(3)
+
+
+# -- operations --------------------------------------------------------------------------------------
+
+
+def _match(model: Reference, chooser: Chooser) -> ops.Operation:
+    path = _prefix(model, chooser)
+    return ops.Match(_ragged(model, chooser, path.tokens), path.namespace)
+
+
+def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
+    path = _prefix(model, chooser)
+    tokens = path.tokens[: max(model.page_size, model.device_free())]
+    priority = chooser.index(4) if chooser.index(4) == 3 else 0
+    tokens = _ragged(model, chooser, tokens)
+    return ops.Insert(tokens, path.namespace, priority, chunked=chooser.index(8) == 7)
+
+
+def _evict_device(model: Reference, chooser: Chooser) -> ops.Operation:
+    return ops.EvictDevice(_count(model, chooser, model.configuration.device_slots))
+
+
+def _evict_host(model: Reference, chooser: Chooser) -> ops.Operation:
+    return ops.EvictHost(_count(model, chooser, model.configuration.host_slots))
+
+
+def _load_back(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    evicted = [node.path for node in model.tree.by_path.values() if not node.on_device]
+    if not evicted:
+        return None
+    path = _pick(chooser, evicted)
+    tokens = path.tokens
+    if chooser.index(4) == 3:
+        tokens = tokens[: (1 + chooser.index(len(tokens) // model.page_size)) * model.page_size]
+    quota = chooser.index(2 * len(tokens)) if chooser.index(8) == 7 else None
+    return ops.LoadBack(tokens, path.namespace, quota)
+
+
+def _lock(model: Reference, chooser: Chooser) -> ops.Operation:
+    path = _prefix(model, chooser)
+    return ops.Lock(path.tokens, path.namespace)
+
+
+def _lock_host(model: Reference, chooser: Chooser) -> ops.Operation:
+    path = _prefix(model, chooser)
+    return ops.LockHost(path.tokens, path.namespace)
+
+
+def _unlock(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    if not model.locks:
+        return None
+    path = _pick(chooser, model.locks).path
+    return ops.Unlock(path.tokens, path.namespace)
+
+
+def _unlock_host(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    if not model.host_locks:
+        return None
+    path = _pick(chooser, model.host_locks).path
+    return ops.UnlockHost(path.tokens, path.namespace)
+
+
+def _complete_writes(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    return ops.CompleteWrites(1 + chooser.index(len(model.writes))) if model.writes else None
+
+
+def _complete_loads(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    started = len(model.started_loads)
+    return ops.CompleteLoads(1 + chooser.index(started)) if started else None
+
+
+def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    number = next(n for n in range(len(model.requests) + 1) if n not in model.requests)
+    path = _prefix(model, chooser)
+    tokens = _ragged(model, chooser, path.tokens)
+    if chooser.index(2):
+        tokens += (_pick(chooser, ALPHABET),)  # the last token is never taken from the cache
+    chunk = len(tokens)
+    if chooser.index(3) == 2 and len(tokens) > model.page_size:
+        chunk = model.page_size * (1 + chooser.index(len(tokens) // model.page_size))
+    priority = chooser.index(4) if chooser.index(4) == 3 else 0
+    return ops.BeginRequest(number, tokens, chunk, path.namespace, priority)
+
+
+def _of_requests(wanted: Callable[[Any], bool]) -> Callable[[Reference, Chooser], int | None]:
+    def pick(model: Reference, chooser: Chooser) -> int | None:
+        numbers = [number for number, running in model.requests.items() if wanted(running)]
+        return _pick(chooser, numbers) if numbers else None
+
+    return pick
+
+
+_any_request = _of_requests(lambda running: True)
+_prefilling = _of_requests(lambda running: running.prefilling)
+_decoding = _of_requests(lambda running: not running.prefilling)
+
+
+def _extend_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    number = _prefilling(model, chooser)
+    if number is None:
+        return None
+    running = model.requests[number]
+    left = running.prompt_length - running.computed
+    chunk = left
+    if chooser.index(2) and left > model.page_size:
+        chunk = model.page_size * (1 + chooser.index(left // model.page_size))
+    return ops.ExtendRequest(number, chunk)
+
+
+def _decode_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    number = _decoding(model, chooser)
+    return None if number is None else ops.DecodeRequest(number, _pick(chooser, ALPHABET))
+
+
+def _of_request(
+    kind: Callable[[int], ops.Operation], pick: Callable[[Reference, Chooser], int | None]
+) -> Callable[[Reference, Chooser], ops.Operation | None]:
+    def draw(model: Reference, chooser: Chooser) -> ops.Operation | None:
+        number = pick(model, chooser)
+        return None if number is None else kind(number)
+
+    return draw
+
+
+_DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
+    ops.Match: _match,
+    ops.Insert: _insert,
+    ops.EvictDevice: _evict_device,
+    ops.EvictHost: _evict_host,
+    ops.LoadBack: _load_back,
+    ops.StartLoads: lambda model, chooser: ops.StartLoads(),
+    ops.Lock: _lock,
+    ops.Unlock: _unlock,
+    ops.LockHost: _lock_host,
+    ops.UnlockHost: _unlock_host,
+    ops.CompleteWrites: _complete_writes,
+    ops.CompleteLoads: _complete_loads,
+    ops.Reset: lambda model, chooser: ops.Reset(),
+    ops.BeginRequest: _begin_request,
+    ops.ExtendRequest: _extend_request,
+    ops.DecodeRequest: _decode_request,
+    ops.FinishRequest: _of_request(ops.FinishRequest, _decoding),
+    ops.RetractRequest: _of_request(ops.RetractRequest, _any_request),
+    ops.AbortRequest: _of_request(ops.AbortRequest, _any_request),
+}
+
+_OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
+    ops.Insert: lambda model: model.device_free() >= model.page_size,
+    ops.EvictDevice: lambda model: bool(model.tree.by_path),
+    ops.EvictHost: lambda model: model.host_free() < model.configuration.host_slots,
+    ops.LoadBack: lambda model: model.host_free() < model.configuration.host_slots,
+    ops.StartLoads: lambda model: (
+        bool(model.queued_loads) and len(model.started_loads) < STARTED_LOADS
+    ),
+    ops.Lock: lambda model: bool(model.tree.by_path),
+    ops.LockHost: lambda model: model.host_free() < model.configuration.host_slots,
+    ops.Unlock: lambda model: bool(model.locks),
+    ops.UnlockHost: lambda model: bool(model.host_locks),
+    ops.CompleteWrites: lambda model: bool(model.writes),
+    ops.CompleteLoads: lambda model: bool(model.started_loads),
+    ops.Reset: lambda model: (
+        bool(model.tree.by_path)
+        and not (model.requests or model.locks or model.host_locks or model.in_flight())
+    ),
+    ops.BeginRequest: lambda model: len(model.requests) < model.configuration.requests,
+    ops.ExtendRequest: lambda model: any(r.prefilling for r in model.requests.values()),
+    ops.DecodeRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
+    ops.FinishRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
+    ops.RetractRequest: lambda model: bool(model.requests),
+    ops.AbortRequest: lambda model: bool(model.requests),
+}
