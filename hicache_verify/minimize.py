@@ -41,6 +41,7 @@ def minimize(trace: Trace, still_fails: Callable[[Trace], bool], *, budget_s: fl
         while before is not search.best:
             before = search.best
             search.drop_operations()
+            search.follow(simpler.fewer)
             search.follow(simpler.rewritten)
             search.follow(simpler.one_simpler)
             search.follow(simpler.configured)

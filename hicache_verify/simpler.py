@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
@@ -39,6 +40,18 @@ def size(trace: Trace) -> Size:
 # -- operations ------------------------------------------------------------------------------------
 
 
+MOST_PAIRS, MOST_TRIPLES = 24, 12
+
+
+def fewer(trace: Trace) -> Iterator[Trace]:
+    """Short traces without two or three operations that do not stand side by side."""
+    count = len(trace.operations)
+    for left_out, most in ((3, MOST_TRIPLES), (2, MOST_PAIRS)):
+        for chosen in itertools.combinations(range(count), left_out if count <= most else 0):
+            kept = tuple(op for i, op in enumerate(trace.operations) if i not in chosen)
+            yield trace.with_(operations=kept)
+
+
 def rewritten(trace: Trace) -> Iterator[Trace]:
     """Changes that go through all operations at once, so that equal tokens stay equal."""
     operations = trace.operations
@@ -50,14 +63,8 @@ def rewritten(trace: Trace) -> Iterator[Trace]:
                 for op in operations
             )
         )
-    names = sorted({token for op in operations for token in _tokens(op)}, reverse=True)
-    for token in names:
+    for token in sorted({token for op in operations for token in _tokens(op)}, reverse=True):
         yield trace.with_(operations=_without_token(operations, token))
-    for token in names:
-        for other in reversed(names):
-            if other < token:
-                mapping = {token: other}
-                yield trace.with_(operations=tuple(_map_tokens(op, mapping) for op in operations))
 
 
 def _renamed(operations: Operations) -> Operations:
