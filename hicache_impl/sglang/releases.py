@@ -98,6 +98,8 @@ ROLES = (
         "sglang.srt.layers.quantization.fp4_kv_cache_quant_method",
         Range(since="0.5.16"),
     ),
+    # mem_cache.common (evict_from_tree_cache) imports the SWA allocator, which makes checks of it
+    Role(REAL, "sglang.srt.utils.invariants", Range(since="0.5.20")),
     Role(PLACEHOLDER, "sglang.*"),
 )
 
