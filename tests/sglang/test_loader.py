@@ -250,10 +250,10 @@ def _outcome(function: Any, *arguments: Any) -> Any:
 
 def gather(request: dict[str, Any]) -> dict[str, Any]:
     from hicache_impl.sglang.loader import Patch, load
-    from hicache_impl.sglang.source import Release, SourceTree
+    from hicache_impl.sglang.source import Installed, Release, SourceTree
 
-    origin: Any = Release(request["release"]) if "release" in request else None
-    origin = origin or SourceTree(request["source"])
+    kind, where = request["origin"]
+    origin: Any = {"release": Release, "source": SourceTree}.get(kind, lambda _: Installed())(where)
     patches = [Patch(**patch) for patch in request.get("patches", ())]
     try:
         loaded = load(origin, patches)
@@ -269,7 +269,7 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
         for check in (paged_extend_and_decode, clock_is_counting, loud_placeholders):
             facts[check.__name__] = _outcome(check, loaded)
         facts["milliseconds"] = _outcome(build_milliseconds, loaded)
-        for trip in TRIPS:
+        for trip in request.get("trips", TRIPS):
             facts[trip] = _outcome(round_trip, loaded, trip)
     if request.get("builds"):
         facts["kept memory"] = _outcome(kept_memory, loaded, request["builds"])
@@ -279,9 +279,10 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
 # -- the parent ------------------------------------------------------------------------------------
 
 
-def _ask(**request: Any) -> dict[str, Any]:
+def _ask(*origin: str, **request: Any) -> dict[str, Any]:
+    request["origin"] = origin
     command = [sys.executable, "-W", "error", __file__, json.dumps(request)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), *origin[1:]))}
     child = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env=environment, check=False
     )
@@ -301,7 +302,7 @@ def facts_of(version: str) -> dict[str, Any]:
         fetch.unpacked(version)
     except Offline as offline:
         pytest.skip(str(offline))
-    return _ask(release=version)
+    return _ask("release", version)
 
 
 def value(facts: dict[str, Any], name: str) -> Any:
@@ -356,46 +357,52 @@ class TestEachRelease:
 
 def test_19212_is_that_one_line() -> None:
     facts_of("0.5.10.post1")
-    mended = _ask(release="0.5.10.post1", patches=[MENDED])
+    mended = _ask("release", "0.5.10.post1", patches=[MENDED])
     assert value(mended, "four operations") is False
 
 
 def test_a_patch_that_is_not_found_exactly_once_is_refused() -> None:
     facts_of("0.5.10.post1")
     patch = MENDED | {"old": "child.evicted"}
-    refused = _ask(release="0.5.10.post1", patches=[patch])["refused"]
+    refused = _ask("release", "0.5.10.post1", patches=[patch])["refused"]
     assert refused.startswith("PatchDoesNotApply: ")
     assert "'child.evicted' occurs" in refused
 
 
-def test_a_source_tree_of_links_without_a_version_is_recognized(tmp_path: Path) -> None:
+@pytest.fixture
+def tree_of_links(tmp_path: Path) -> Path:
+    """A folder that holds 0.5.18's package as links, without the files that say a version."""
     from hicache_impl.sglang import fetch
 
     facts_of("0.5.18")
-    tree = tmp_path / "sglang"
-    tree.mkdir()
+    (tmp_path / "sglang").mkdir()
     for entry in fetch.unpacked("0.5.18").iterdir():
         if entry.name not in ("version.py", "_version.py"):
-            (tree / entry.name).symlink_to(entry)
-    facts = _ask(source=str(tmp_path))
+            (tmp_path / "sglang" / entry.name).symlink_to(entry)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["source", "installed"])
+def test_a_tree_of_links_without_a_version_is_recognized(kind: str, tree_of_links: Path) -> None:
+    facts = _ask(kind, str(tree_of_links), trips=TRIPS[:1])
     assert (facts["version"], facts["told_by"]) == ("0.5.18", "features of its source")
     assert value(facts, TRIPS[0]) is None
 
 
 def test_a_folder_without_sglang_is_refused(tmp_path: Path) -> None:
-    assert _ask(source=str(tmp_path))["refused"].startswith("UnreadableSource: ")
+    assert _ask("source", str(tmp_path))["refused"].startswith("UnreadableSource: ")
 
 
 def test_a_source_tree_without_the_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sglang").mkdir()
-    assert _ask(source=str(tmp_path))["refused"].startswith("NoSuchCache: ")
+    assert _ask("source", str(tmp_path))["refused"].startswith("NoSuchCache: ")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", FAST)
 def test_memory_stays_flat_over_ten_thousand_builds(version: str) -> None:
     facts_of(version)
-    facts = _ask(release=version, builds=10_000)
+    facts = _ask("release", version, builds=10_000)
     assert value(facts, "kept memory") < 8 * 2**20
 
 
