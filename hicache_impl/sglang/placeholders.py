@@ -194,9 +194,9 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
     settings = _answer(around.settings)
     return {
         "triton": jit,
-        # 0.5.9 bounds the size of an extension by it
-        "triton.language": {"core": SimpleNamespace(TRITON_MAX_TENSOR_NUMEL=1 << 20)},
-        "triton.language": {"core": SimpleNamespace(TRITON_MAX_TENSOR_NUMEL=1 << 20)},  # 0.5.9
+        "triton.language": {
+            "core": SimpleNamespace(TRITON_MAX_TENSOR_NUMEL=1 << 20)
+        },  # 0.5.9: allocator.py
         "sgl_kernel.kvcacheio": dict(kernels(around.device)),
         "sglang.srt.utils": helpers,
         "sglang.srt.utils.common": helpers,
