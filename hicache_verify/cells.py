@@ -1,4 +1,4 @@
-"""Cells: the combinations of write policy, page size and eviction policy that a run goes through."""
+"""Cells: the combinations of write policy, page size and eviction policy that a run explores."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ A record is there entirely or not at all, because its first word is written last
 
     generation | length and checksum of the payload | payload
 
-``generation`` is the number of the example, so what an earlier one left behind is not taken for this
-one's. The first record of an example is its configuration, the others are its operations, in JSON.
+``generation`` is the number of the example, so what an earlier one left behind is not taken for
+this one's. The first record of an example is its configuration, the others its operations, as JSON.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BEATS, _OPERATIONS, _EXAMPLES, _GENERATION, _PHASE, _PURPOSE = 0, 8, 16, 24, 32
 
 
 class Phase(IntEnum):
-    """What the worker is doing; the target runs in ``BUILDING``, ``PERFORMING`` and ``FINISHING``."""
+    """What the worker is doing; the target runs while it builds, performs and finishes."""
 
     STARTING = 0
     IDLE = 1
@@ -69,7 +69,7 @@ class JournalFull(OverflowError):
     """An example is longer than the journal holds."""
 
 
-@attrs.define(frozen=True, slots=True)
+@attrs.frozen
 class Entry:
     """What the journal holds of the current example; ``configuration`` is None outside of one."""
 
@@ -81,7 +81,7 @@ class Entry:
     operations: tuple[Operation, ...]
 
 
-@attrs.define(frozen=True, slots=True)
+@attrs.frozen
 class Pulse:
     """The counters, cheap to read; ``beats`` grows with everything that the worker does."""
 
@@ -93,7 +93,7 @@ class Pulse:
 
 
 def make_file() -> int:
-    """A file descriptor to share with a worker; the file has no name and vanishes with its users."""
+    """A file descriptor to share with a worker; the file has no name and goes with its users."""
     with tempfile.TemporaryFile() as file:
         file.truncate(HEADER + CAPACITY)
         return os.dup(file.fileno())
@@ -105,9 +105,7 @@ class Journal:
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, HEADER + CAPACITY)
         self._end = HEADER
-        self._beats, self.operations = _COUNTERS.unpack_from(self._map, _BEATS)
-        self.examples: int = _COUNTER.unpack_from(self._map, _EXAMPLES)[0]
-        self._generation: int = _COUNTER.unpack_from(self._map, _GENERATION)[0]
+        self._beats = self._generation = self.examples = self.operations = 0
         self._frames: dict[Operation, bytes] = {}
         self._counted = 1
 
@@ -122,6 +120,7 @@ class Journal:
 
     def begin(self, configuration: Configuration) -> None:
         """A new example: everything before it is forgotten."""
+        self._catch_up()
         self.phase(Phase.IDLE)
         self._generation += 1
         self._end = HEADER
@@ -131,6 +130,12 @@ class Journal:
         _COUNTER.pack_into(self._map, _EXAMPLES, self.examples)
         self._map[_PURPOSE] = 1 - self._counted
         self.phase(Phase.BUILDING)
+
+    def _catch_up(self) -> None:
+        """A forked child may have written since."""
+        self._beats, self.operations = _COUNTERS.unpack_from(self._map, _BEATS)
+        self.examples = _COUNTER.unpack_from(self._map, _EXAMPLES)[0]
+        self._generation = _COUNTER.unpack_from(self._map, _GENERATION)[0]
 
     def perform(self, op: Operation) -> None:
         """``op`` is about to be done."""

@@ -14,10 +14,8 @@ from hicache_verify.divergence import Divergence
 
 Key: TypeAlias = tuple[str, str, str]
 
-message = attrs.define(frozen=True, slots=True)
 
-
-@message
+@attrs.frozen
 class Case:
     """Something to run: a configuration, and operations on a cache built from it."""
 
@@ -28,7 +26,7 @@ class Case:
 # -- jobs ------------------------------------------------------------------------------------------
 
 
-@message
+@attrs.frozen
 class Leg:
     """Explore ``cell`` with one source of operations, for so many examples or seconds.
 
@@ -44,14 +42,15 @@ class Leg:
     known: frozenset[Key] = frozenset()
 
 
-@message
+@attrs.frozen
 class Attempt:
-    """Run ``case`` once, in the worker itself."""
+    """Run ``case`` once, in the worker itself; illegal operations end it, or are left out."""
 
     case: Case
+    skip_illegal: bool = False
 
 
-@message
+@attrs.frozen
 class Minimize:
     """Find the shortest case that still shows ``divergence``.
 
@@ -63,18 +62,13 @@ class Minimize:
     isolated: bool
 
 
-@message
-class Stop:
-    """End the leg that is running, at its next operation."""
-
-
 Job: TypeAlias = Leg | Attempt | Minimize
 
 
 # -- replies ---------------------------------------------------------------------------------------
 
 
-@message
+@attrs.frozen
 class Opened:
     """The target is there; ``versions`` are those of what it stands on."""
 
@@ -82,7 +76,7 @@ class Opened:
     versions: tuple[tuple[str, str], ...]
 
 
-@message
+@attrs.frozen
 class Refused:
     """The target cannot be opened, or the job cannot be done as it was asked for.
 
@@ -94,7 +88,7 @@ class Refused:
     detail: str = ""
 
 
-@message
+@attrs.frozen
 class Found:
     """A divergence with a new key, before it is minimized; counts are the worker's own so far."""
 
@@ -104,7 +98,7 @@ class Found:
     operations: int
 
 
-@message
+@attrs.frozen
 class Minimized:
     """The shortest case found for the finding with ``key``, and how it diverges."""
 
@@ -113,21 +107,26 @@ class Minimized:
     divergence: Divergence
 
 
-@message
+@attrs.frozen
 class LegDone:
     """The leg ended by itself; how often each known finding was met again."""
 
     repeats: tuple[tuple[Key, int], ...]
 
 
-@message
+@attrs.frozen
 class Attempted:
-    """How the attempt went; None where both sides agreed to the end."""
+    """How an attempt went: what was performed, and the divergence that ended it, if one did.
+
+    ``illegal`` is the index of the first operation that was not legal in its state, and why.
+    """
 
     divergence: Divergence | None
+    case: Case
+    illegal: tuple[int, str] | None = None
 
 
-@message
+@attrs.frozen
 class Broken:
     """The engine itself failed, not the target."""
 

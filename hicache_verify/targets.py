@@ -19,7 +19,7 @@ class BadTarget(ValueError):
     """There is no such target, or it was described in a way that cannot be."""
 
 
-@attrs.define(frozen=True, slots=True)
+@attrs.frozen
 class TargetSpec:
     """What to run: one release, one source tree or the installed package of ``target``.
 

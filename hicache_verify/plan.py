@@ -1,0 +1,50 @@
+"""What a campaign is to do, and how its budget is divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from hicache_verify.cells import Selection
+from hicache_verify.targets import TargetSpec
+from hicache_verify.watch import Limits
+
+HYPOTHESIS, RANDOM = "hypothesis", "random"
+HYPOTHESIS_SHARE = 4
+"""Hypothesis gets one part in so many of a cell, the fast source the rest."""
+
+
+@attrs.frozen
+class Plan:
+    """``examples`` is per cell, ``budget`` in seconds for all of them; either may be None."""
+
+    spec: TargetSpec
+    selection: Selection = attrs.field(factory=Selection)
+    seed: int = 0
+    examples: int | None = None
+    budget: float | None = 60.0
+    first: bool = False
+    sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
+    limits: Limits = attrs.field(factory=Limits)
+
+
+@attrs.frozen
+class Share:
+    """What one source gets of a cell: so many examples, until that moment; None is no limit."""
+
+    source: str
+    examples: int | None
+    until: float | None
+
+
+def shares(plan: Plan, now: float, until: float | None) -> Iterator[Share]:
+    """A cell's examples and time, from ``now`` to ``until``, divided among the sources."""
+    if len(plan.sources) == 1:
+        yield Share(plan.sources[0], plan.examples, until)
+        return
+    some = None if plan.examples is None else -(-plan.examples // HYPOTHESIS_SHARE)
+    soon = None if until is None else now + (until - now) / HYPOTHESIS_SHARE
+    rest = None if plan.examples is None or some is None else plan.examples - some
+    yield Share(HYPOTHESIS, some, soon)
+    yield Share(RANDOM, rest, until)

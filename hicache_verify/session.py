@@ -1,0 +1,111 @@
+"""What a source of operations talks to: it starts examples, gives operations and is told to stop.
+
+The session runs the lockstep, counts, and reports each distinct divergence once, at once, with its
+whole trace. It is minimized when the example ends, so that nothing that happens while minimizing
+can lose the finding.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from hicache_impl.target import TargetFactory
+from hicache_model.configuration import Configuration
+from hicache_model.dialects import Dialect
+from hicache_model.operations import Operation
+from hicache_model.reference import Reference
+from hicache_verify.divergence import Divergence
+from hicache_verify.guard import Guard
+from hicache_verify.journal import Journal
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.messages import Case, Found, Key, Leg, LegDone, Minimized, Reply
+
+MAX_FINDINGS = 64
+
+Minimizer = Callable[[Case, Divergence], Minimized]
+
+
+class Session:
+    """One leg of a run, inside the worker."""
+
+    def __init__(
+        self,
+        factory: TargetFactory,
+        journal: Journal,
+        leg: Leg,
+        *,
+        send: Callable[[Reply], None],
+        minimize: Minimizer,
+    ) -> None:
+        self.factory = factory
+        self._guard = Guard(factory, journal, exact=False)
+        self._journal = journal
+        self._leg = leg
+        self._send = send
+        self._minimize = minimize
+        self._known: set[Key] = set(leg.known)
+        self._found = 0
+        self._repeats: Counter[Key] = Counter()
+        self._divergence: Divergence | None = None
+        self._to_minimize: tuple[Case, Divergence] | None = None
+
+    def start(self, configuration: Configuration) -> Lockstep:
+        """Begin an example with a fresh cache; the menu looks at the lockstep's model.
+
+        Where not even a cache could be built, the first ``step`` returns that divergence.
+        """
+        self.end()
+        self._note(self._guard.start(configuration))
+        return self._guard.lockstep or Unbuilt(self.factory, configuration)
+
+    def step(self, op: Operation) -> Divergence | None:
+        """Do ``op`` on both sides; a divergence ends the example."""
+        if self._divergence is not None:
+            return self._divergence
+        divergence = self._guard.step(op)
+        return None if divergence is None else self._note(divergence)
+
+    def end(self) -> Divergence | None:
+        """End the example. The last comparison may still find a divergence."""
+        divergence = self._divergence or self._note(self._guard.finish())
+        self._guard.leave()
+        self._divergence = None
+        if self._to_minimize is not None:
+            case, found = self._to_minimize
+            self._to_minimize = None
+            self._send(self._minimize(case, found))
+        return divergence
+
+    def stop(self) -> bool:
+        """Whether the source must end now, between two operations or examples."""
+        return self._found >= (1 if self._leg.first else MAX_FINDINGS)
+
+    def done(self) -> LegDone:
+        """End what still runs, and sum up."""
+        self.end()
+        return LegDone(tuple(sorted(self._repeats.items())))
+
+    def _note(self, divergence: Divergence | None) -> Divergence | None:
+        self._divergence = divergence
+        if divergence is not None:
+            self._record(divergence)
+        return divergence
+
+    def _record(self, divergence: Divergence) -> None:
+        if divergence.key in self._known:
+            self._repeats[divergence.key] += 1
+            return
+        self._known.add(divergence.key)
+        self._found += 1
+        case = self._guard.case
+        counts = self._journal.examples, self._journal.operations
+        self._send(Found(divergence, case, *counts))
+        self._to_minimize = (case, divergence)
+
+
+class Unbuilt(Lockstep):
+    """Has a model to draw operations from, and no target."""
+
+    def __init__(self, factory: TargetFactory, configuration: Configuration) -> None:
+        self.model = Reference(configuration, Dialect.of(factory.description.release))
