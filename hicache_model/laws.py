@@ -513,8 +513,8 @@ def _failed_step(step: Step) -> Iterator[Violation]:
 def _split_neutral(step: Step) -> Iterator[Violation]:
     for path, old in step.old_family.nodes.items():
         node = step.family.nodes.get(path)
-        if node is None or node.length >= old.length:
-            continue
+        if node is None or node.length >= old.length or node.creation != old.creation:
+            continue  # not split, or another node in its place
         pieces = _pieces(step.family, node, old.length)
         for tier in ("device", "host"):
             before = getattr(old, tier)

@@ -1,0 +1,1 @@
+"""Sources of operations, each one small file over the same menu."""

@@ -1,0 +1,129 @@
+"""Rule-based state machines over the menu: one for the cache's own operations, one for requests.
+
+Every rule draws a few small integers, and the menu turns them into a legal operation of the rule's
+kind; shrinking the integers simplifies the operation. After every rule both sides are compared.
+Under pytest a divergence fails the test with the report as its message; in a campaign the session
+takes note and the example ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from hypothesis import event, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from hicache_impl.target import TargetFactory
+from hicache_model import operations as ops
+from hicache_model.configuration import Configuration
+from hicache_verify.cells import Cell
+from hicache_verify.divergence import Divergence, DivergenceError
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.menu import ListedChooser, Menu
+from hicache_verify.reach import Reach
+from hicache_verify.sources.examples import WITHOUT_REQUESTS, WITH_REQUESTS, draw_configuration
+
+CHOICES = st.lists(st.integers(0, 59), min_size=0, max_size=14)
+"""0..59 divides evenly by most of the menu's small numbers of options."""
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Operations on the cache itself."""
+
+    STEPS: ClassVar[int] = 40
+    KINDS: ClassVar[tuple[type[Any], ...]] = WITHOUT_REQUESTS
+    cell: ClassVar[Cell] = Cell("write_back", 1, "lru")
+    factory: ClassVar[Callable[[], TargetFactory]]
+    session: ClassVar[Any] = None
+    reach: ClassVar[Reach | None] = None
+
+    @classmethod
+    def on(
+        cls, factory: Callable[[], TargetFactory], cell: Cell, reach: Reach | None = None
+    ) -> type[CacheMachine]:
+        """This machine on one target and cell, for pytest: a divergence is a failed test."""
+        members = {"factory": staticmethod(factory), "cell": cell, "reach": reach}
+        return type(cls.__name__, (cls,), members)
+
+    @classmethod
+    def driven_by(cls, session: Any, cell: Cell) -> type[CacheMachine]:
+        """This machine for a campaign: the session takes note of divergences."""
+        members = {"factory": staticmethod(lambda: session.factory), "cell": cell}
+        return type(cls.__name__, (cls,), {**members, "session": session})
+
+    @initialize(choices=CHOICES)
+    def build(self, choices: list[int]) -> None:
+        description = self.factory().description
+        configuration = draw_configuration(self.cell, description, ListedChooser(choices))
+        self.lockstep = self._start(configuration)
+        self.menu = Menu(self.lockstep.model, self.KINDS)
+        self.over = False
+
+    def _start(self, configuration: Configuration) -> Lockstep:
+        if self.session is not None:
+            started: Lockstep = self.session.start(configuration)
+            return started
+        return Lockstep(self.factory(), configuration, exact=True)
+
+    def offers(self, kind: type[Any]) -> bool:
+        return not self.over and self.menu.offers(kind)
+
+    def do(self, kind: type[Any], choices: list[int]) -> None:
+        operation = self.menu.draw_of(kind, ListedChooser(choices))
+        if operation is None:
+            return
+        if self.session is not None:
+            self.over = self.session.step(operation) is not None or self.session.stop()
+            return
+        event(ops.codec.names[kind])
+        found = self.lockstep.step(operation)
+        if self.reach is not None:
+            for goal in self.reach.note(operation, self.lockstep.model):
+                event(goal)
+        self._fail(found)
+
+    def _fail(self, found: Divergence | None) -> None:
+        if found is not None:
+            from hicache_verify.report.listing import describe_divergence
+
+            raise DivergenceError(found, describe_divergence(found, self.lockstep.performed))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "lockstep"):
+            return
+        if self.session is not None:
+            self.session.end()
+        elif not self.over:
+            self._fail(self.lockstep.finish())
+
+    @precondition(lambda self: getattr(self, "over", False))
+    @rule()
+    def nothing_more(self) -> None:
+        """The example is over; Hypothesis wants a rule all the same."""
+
+
+class RequestMachine(CacheMachine):
+    """What a scheduler does with requests, and the operations that come between."""
+
+    KINDS = WITH_REQUESTS
+
+
+def _rule_for(kind: type[Any]) -> Any:
+    def run(self: CacheMachine, choices: list[int]) -> None:
+        self.do(kind, choices)
+
+    run.__name__ = run.__qualname__ = ops.codec.names[kind]
+    run.__doc__ = kind.__doc__
+    return precondition(lambda self: self.offers(kind))(rule(choices=CHOICES)(run))
+
+
+def _with_rules(machine: type[CacheMachine]) -> None:
+    for kind in machine.KINDS:
+        setattr(machine, ops.codec.names[kind], _rule_for(kind))
+
+
+_with_rules(CacheMachine)
+_with_rules(RequestMachine)
+
+MACHINES: tuple[type[CacheMachine], ...] = (CacheMachine, RequestMachine)
