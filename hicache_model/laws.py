@@ -145,6 +145,51 @@ def _device_leaves(step: Step) -> Iterator[Violation]:
 
 
 @law(
+    "pinned-until-ack",
+    "The slots of a transfer stay with the nodes it is for until it is acknowledged.",
+    taught_by="SGLang #27631, #31427; vLLM #39702",
+)
+def _pinned_until_ack(step: Step) -> Iterator[Violation]:
+    for transfer in step.after.transfers:
+        for tier, slots, free in _tiers_of(step, transfer):
+            gone = sorted(set(slots) & free)
+            if gone:
+                yield Violation(
+                    f"{tier} slots {gone} of a {_state(transfer)} for {_anchors(transfer)} are free "
+                    "again before it is acknowledged"
+                )
+        for node in step.family.nodes.values():
+            if any(a is not None and is_on_path(node.path, a) for a in transfer.anchors):
+                continue
+            for tier, owned, slots in (
+                ("device", node.device, transfer.device),
+                ("host", node.host, transfer.host),
+            ):
+                taken = sorted(set(owned or ()) & set(slots))
+                if taken:
+                    yield Violation(
+                        f"{tier} slots {taken} of a {_state(transfer)} for {_anchors(transfer)} "
+                        f"belong to node {node.path} now",
+                        (node.path,),
+                    )
+
+
+def _tiers_of(step: Step, transfer: Transfer) -> Iterator[tuple[str, Slots, set[int]]]:
+    page = step.configuration.page_size
+    device = {slot for p in step.after.device_free for slot in range(p * page, (p + 1) * page)}
+    yield "device", transfer.device, device
+    yield "host", transfer.host, set(step.after.host_free)
+
+
+def _state(transfer: Transfer) -> str:
+    return f"{transfer.kind} in flight" if transfer.started else f"queued {transfer.kind}"
+
+
+def _anchors(transfer: Transfer) -> str:
+    return ", ".join("a node outside the tree" if a is None else str(a) for a in transfer.anchors)
+
+
+@law(
     "no-orphan",
     "Only leaves leave the tree: every node has a copy somewhere and a parent, and nothing is kept "
     "for a node outside the tree.",
@@ -354,51 +399,6 @@ def _locked_stays(step: Step) -> Iterator[Violation]:
             yield Violation(f"node {path} was locked ({old.lock_ref}) and left the device", (path,))
         if old.host_lock > 0 and old.backed_up and (node is None or not node.backed_up):
             yield Violation(f"node {path} was pinned on the host and its copy is gone", (path,))
-
-
-@law(
-    "pinned-until-ack",
-    "The slots of a transfer stay with the nodes it is for until it is acknowledged.",
-    taught_by="SGLang #27631, #31427; vLLM #39702",
-)
-def _pinned_until_ack(step: Step) -> Iterator[Violation]:
-    for transfer in step.after.transfers:
-        for tier, slots, free in _tiers_of(step, transfer):
-            gone = sorted(set(slots) & free)
-            if gone:
-                yield Violation(
-                    f"{tier} slots {gone} of a {_state(transfer)} for {_anchors(transfer)} are free "
-                    "again before it is acknowledged"
-                )
-        for node in step.family.nodes.values():
-            if any(a is not None and is_on_path(node.path, a) for a in transfer.anchors):
-                continue
-            for tier, owned, slots in (
-                ("device", node.device, transfer.device),
-                ("host", node.host, transfer.host),
-            ):
-                taken = sorted(set(owned or ()) & set(slots))
-                if taken:
-                    yield Violation(
-                        f"{tier} slots {taken} of a {_state(transfer)} for {_anchors(transfer)} "
-                        f"belong to node {node.path} now",
-                        (node.path,),
-                    )
-
-
-def _tiers_of(step: Step, transfer: Transfer) -> Iterator[tuple[str, Slots, set[int]]]:
-    page = step.configuration.page_size
-    device = {slot for p in step.after.device_free for slot in range(p * page, (p + 1) * page)}
-    yield "device", transfer.device, device
-    yield "host", transfer.host, set(step.after.host_free)
-
-
-def _state(transfer: Transfer) -> str:
-    return f"{transfer.kind} in flight" if transfer.started else f"queued {transfer.kind}"
-
-
-def _anchors(transfer: Transfer) -> str:
-    return ", ".join("a node outside the tree" if a is None else str(a) for a in transfer.anchors)
 
 
 # -- bytes ---------------------------------------------------------------------------------------------

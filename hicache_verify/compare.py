@@ -208,26 +208,29 @@ class Difference:
 
 
 def explain(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]:
-    """Every difference between two complete snapshots, host leaves first."""
+    """Every difference between two complete snapshots: facts first, then what follows from them."""
     both = [
         (path, expected.nodes[path], actual.nodes[path])
         for path in expected.nodes
         if path in actual.nodes
     ]
+    for path in expected.nodes.keys() - actual.nodes.keys():
+        yield Difference("transition", f"node {path} should be in the tree, and is not", (path,))
+    for path in actual.nodes.keys() - expected.nodes.keys():
+        yield Difference("transition", f"node {path} is in the tree, and should not be", (path,))
     for attribute, law, words in _NODE_FIELDS:
         for path, mine, theirs in both:
             due, found = getattr(mine, attribute), getattr(theirs, attribute)
             if due != found:
                 yield Difference(law, words.format(path=path, due=due, found=found), (path,))
-    for path in expected.nodes.keys() - actual.nodes.keys():
-        yield Difference("transition", f"node {path} should be in the tree, and is not", (path,))
-    for path in actual.nodes.keys() - expected.nodes.keys():
-        yield Difference("transition", f"node {path} is in the tree, and should not be", (path,))
     yield from _explain_totals(expected, actual)
     yield from _explain_order(expected, actual)
 
 
 _NODE_FIELDS = (
+    ("evicted", "transition", "node {path}: evicted is {found}, due {due}"),
+    ("backed_up", "transition", "node {path}: backed up is {found}, due {due}"),
+    ("length", "transition", "node {path}: its own length is {found}, due {due}"),
     (
         "in_host_leaves",
         "host-leaves",
@@ -238,9 +241,6 @@ _NODE_FIELDS = (
         "device-leaves",
         "node {path}: in the device leaves is {found}, due {due}",
     ),
-    ("evicted", "transition", "node {path}: evicted is {found}, due {due}"),
-    ("backed_up", "transition", "node {path}: backed up is {found}, due {due}"),
-    ("length", "transition", "node {path}: its own length is {found}, due {due}"),
     ("lock_ref", "lock-balance", "node {path}: lock_ref is {found}, due {due}"),
     ("host_lock", "lock-balance", "node {path}: host pins are {found}, due {due}"),
     ("hit_count", "policy-order", "node {path}: hit_count is {found}, due {due}"),
