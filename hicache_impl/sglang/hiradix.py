@@ -86,7 +86,7 @@ class HiRadixTarget:
     def _match(self, o: op.Match) -> Matched:
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(matched.device_indices)
-        return Matched(len(slots), matched.host_hit_length, slots)
+        return Matched(len(slots), matched.host_hit_length, slots)  # type: ignore[arg-type]
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have."""
@@ -178,7 +178,7 @@ class HiRadixTarget:
         """Remove and return a held node whose path is exactly what the operation names."""
         wanted = Path(o.namespace, o.tokens)
         for index, node in enumerate(held):
-            if self._observer.path(node) == wanted:
+            if self._observer.nodes.path(node) == wanted:
                 return held.pop(index)
         raise KeyError(f"no {what} is held on {wanted}")
 

@@ -1,14 +1,15 @@
 """The complete state of a real HiRadixCache as a Snapshot, without changing it.
 
-What is projected of a node is kept beside it and used again while nothing of the node changed:
-tensors are compared by identity and by torch's count of in-place changes. ``fresh`` looks at
-everything again.
+What was made of a node, a free list or a buffer is used again while nothing of it changed: tensors
+are compared by identity and by torch's count of in-place changes. ``fresh`` looks at everything
+again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from operator import is_
+from typing import Any, TypeAlias
 
 import torch
 
@@ -17,28 +18,27 @@ from hicache_impl.sglang.requests import Running
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
 
 MIXED = -1
+"""The content of a slot whose buffers do not hold one fingerprint."""
 
 FRESH_INTERVAL = 64
 """Complete observations between two that trust nothing."""
+
+PathOf: TypeAlias = Callable[[Any], "Path | None"]
 
 
 def slots_of(tensor: Any) -> Slots:
     return tuple(tensor.tolist())
 
 
-# -- bytes -----------------------------------------------------------------------------------------
+# -- bytes and free lists --------------------------------------------------------------------------
 
 
 class Buffers:
-    """The KV of one tier. Layer ``l`` holds a fingerprint times 2l + 1 in K, negated in V.
-
-    A slot that does not hold the same fingerprint in all of them reads as MIXED.
-    """
+    """The KV of one tier. Layer ``l`` holds a fingerprint times 2l + 1 in K, negated in V."""
 
     def __init__(self, keys: Iterable[Any], values: Iterable[Any]) -> None:
-        self.views = [buffer.view(-1) for buffer in (*keys, *values)]
-        layers = range(len(self.views) // 2)
-        self.factors = [2 * layer + 1 for layer in layers] + [-2 * layer - 1 for layer in layers]
+        self.views = [buffer.view(-1) for pair in zip(keys, values, strict=True) for buffer in pair]
+        self.factors = [(1 - i % 2 * 2) * (i // 2 * 2 + 1) for i in range(len(self.views))]
         self._versions: list[int] = []
         self._content: list[int] = []
 
@@ -47,7 +47,7 @@ class Buffers:
         for view, factor in zip(self.views, self.factors, strict=True):
             view[slots] = values if factor == 1 else values * factor
 
-    def read(self, fresh: bool = False) -> list[int]:
+    def read(self, fresh: bool) -> list[int]:
         """The content of every slot; the same list again while no buffer was written to."""
         versions = [view._version for view in self.views]
         if fresh or versions != self._versions:
@@ -58,127 +58,240 @@ class Buffers:
         chosen = torch.tensor(slots, dtype=torch.int64)
         return self._decode(*(view[chosen] for view in self.views))
 
-    def _decode(self, first: Any, *others: Any) -> list[int]:
-        content: list[int] = first.tolist()
-        for other, factor in zip(others, self.factors[1:], strict=True):
-            wanted = first * factor
-            if not torch.equal(other, wanted):
-                same = (other == wanted).tolist()
-                content = [c if s else MIXED for c, s in zip(content, same, strict=True)]
+    def _decode(self, key: Any, value: Any, *deeper: Any) -> list[int]:
+        both = zip(key.tolist(), value.tolist(), strict=True)
+        content = [k if k == -v else MIXED for k, v in both]
+        for other, factor in zip(deeper, self.factors[2:], strict=True):
+            same = other == key * factor
+            if not same.all():
+                content = [c if s else MIXED for c, s in zip(content, same.tolist(), strict=True)]
         return content
 
 
-# -- nodes -----------------------------------------------------------------------------------------
-
-
-class Seen:
-    """What a node looked like, and the Node made of it."""
-
-    __slots__ = (
-        "created",
-        "device_leaf",
-        "hits",
-        "host_leaf",
-        "host_lock",
-        "host_value",
-        "host_version",
-        "key",
-        "last",
-        "lock_ref",
-        "node",
-        "parent",
-        "path",
-        "priority",
-        "value",
-        "value_version",
-    )
-
-    node: Node | None
-
-    def __init__(self, real: Any, parent: Path | None, path: Path) -> None:
-        self.key, self.parent, self.path = real.key, parent, path
-        self.value: Any = None
-        self.host_value: Any = None
-        self.last: Any = None
-        self.value_version = self.host_version = 0
-        self.node = None
-
-    def shows(self, real: Any, device_leaf: bool, host_leaf: bool) -> bool:
-        """Whether ``node`` is still what the real node looks like."""
-        value, host_value = real.value, real.host_value
-        return (
-            real.last_access_time == self.last
-            and real.lock_ref == self.lock_ref
-            and value is self.value
-            and host_value is self.host_value
-            and device_leaf == self.device_leaf
-            and host_leaf == self.host_leaf
-            and real.hit_count == self.hits
-            and real.host_ref_counter == self.host_lock
-            and real.priority == self.priority
-            and real.creation_time == self.created
-            and (value is None or value._version == self.value_version)
-            and (host_value is None or host_value._version == self.host_version)
-        )
-
-    def look(self, real: Any, device_leaf: bool, host_leaf: bool) -> None:
-        """Make ``node`` of what the real node looks like now."""
-        before = self.node
-        device, self.value_version = _slots_again(
-            real.value, self.value, self.value_version, before.device if before else None
-        )
-        host, self.host_version = _slots_again(
-            real.host_value, self.host_value, self.host_version, before.host if before else None
-        )
-        self.value, self.host_value = real.value, real.host_value
-        self.lock_ref, self.host_lock = real.lock_ref, real.host_ref_counter
-        self.device_leaf, self.host_leaf = device_leaf, host_leaf
-        self.hits, self.priority = real.hit_count, real.priority
-        self.last, self.created = real.last_access_time, real.creation_time
-        self.node = Node(
-            self.path,
-            len(self.key),
-            device,
-            host,
-            self.lock_ref,
-            self.host_lock,
-            device_leaf,
-            host_leaf,
-            self.hits,
-            self.priority,
-            int(self.last),
-            int(self.created),
-        )
-
-
-def _slots_again(
-    tensor: Any, before: Any, version: int, slots: Slots | None
-) -> tuple[Slots | None, int]:
-    """The slots in ``tensor``, taken from ``slots`` where it is unchanged, and its version."""
-    if tensor is None:
-        return None, 0
-    if tensor is before and tensor._version == version:
-        return slots, version
-    return slots_of(tensor), tensor._version
-
-
 class FreeList:
-    """A free list that is converted again only when its tensors are others."""
+    """A free list, converted again only when its tensors are others."""
 
     def __init__(self) -> None:
         self._tensors: tuple[Any, ...] = ()
         self._slots: Slots = ()
 
     def read(self, tensors: tuple[Any, ...], fresh: bool) -> Slots:
-        known = self._tensors
-        if fresh or len(tensors) != len(known) or any(map(_differ, tensors, known)):
+        if fresh or not _same_objects(tensors, self._tensors):
             self._tensors = tensors
-            self._slots = tuple(slot for tensor in tensors for slot in tensor.tolist())
+            self._slots = tuple([slot for tensor in tensors for slot in tensor.tolist()])
         return self._slots
 
 
-def _differ(one: Any, other: Any) -> bool:
-    return one is not other
+def _same_objects(some: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    return len(some) == len(others) and all(map(is_, some, others))
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+
+
+class Seen:
+    """A node as it was seen, and the Node made of it."""
+
+    __slots__ = (
+        "host_value",
+        "host_version",
+        "key",
+        "node",
+        "parent",
+        "path",
+        "state",
+        "value",
+        "version",
+    )
+
+    node: Node
+
+    def __init__(self, real: Any, parent: Path | None, path: Path) -> None:
+        self.key, self.parent, self.path = real.key, parent, path
+        self.state: tuple[Any, ...] = ()
+        self.value: Any = None
+        self.host_value: Any = None
+        self.version = self.host_version = 0
+
+    def look(self, real: Any, state: tuple[Any, ...]) -> None:
+        """Make ``node`` of what the real node looks like now."""
+        device, self.version = self._slots("device", real.value, self.value, self.version)
+        host, self.host_version = self._slots(
+            "host", real.host_value, self.host_value, self.host_version
+        )
+        self.value, self.host_value, self.state = real.value, real.host_value, state
+        last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf = state
+        self.node = Node(
+            self.path,
+            len(self.key),
+            device,
+            host,
+            lock_ref,
+            host_lock,
+            device_leaf,
+            host_leaf,
+            hits,
+            priority,
+            int(last),
+            int(creation),
+        )
+
+    def _slots(self, tier: str, tensor: Any, before: Any, version: int) -> tuple[Slots | None, int]:
+        """The slots in ``tensor``, as before where it is unchanged, and its version."""
+        if tensor is None:
+            return None, 0
+        if tensor is before and tensor._version == version:
+            return getattr(self.node, tier), version
+        return slots_of(tensor), tensor._version
+
+
+class Nodes:
+    """The nodes of one tree, and their projections by path."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls, self.cache = calls, calls.cache
+        self.by_path: dict[Path, Node | None] = {}
+        self._seen: dict[Any, Seen] = {}
+        self._members = 0
+
+    def forget(self) -> None:
+        self.by_path, self._seen = {}, {}
+
+    def look(self) -> None:
+        """Walk the whole tree. Nothing is called for a node that did not change."""
+        device_leaves, host_leaves = self.cache.evictable_leaves, self.cache.evictable_host_leaves
+        known, seen, changed, moved, members = self._seen, {}, [], False, 0
+        stack: list[tuple[Any, Path | None]] = [(self.cache.root_node, None)]
+        while stack:
+            above, parent = stack.pop()
+            for real in above.children.values():
+                entry = known.get(real)
+                if entry is None or entry.key is not real.key or entry.parent is not parent:
+                    entry, moved = _named(entry, real, parent), True
+                device_leaf, host_leaf = real in device_leaves, real in host_leaves
+                members += device_leaf + host_leaf
+                value, host_value = real.value, real.host_value
+                state = (  # as _counters, without the call
+                    real.last_access_time,
+                    real.lock_ref,
+                    real.host_ref_counter,
+                    real.hit_count,
+                    real.priority,
+                    real.creation_time,
+                    device_leaf,
+                    host_leaf,
+                )
+                if (
+                    state != entry.state
+                    or value is not entry.value
+                    or host_value is not entry.host_value
+                    or (value is not None and value._version != entry.version)
+                    or (host_value is not None and host_value._version != entry.host_version)
+                ):
+                    entry.look(real, state)
+                    changed.append(entry)
+                seen[real] = entry
+                if real.children:
+                    stack.append((real, entry.path))
+        self._renew(moved or len(seen) != len(known), seen, changed)
+        self._seen, self._members = seen, members
+
+    def _renew(self, moved: bool, seen: dict[Any, Seen], changed: list[Seen]) -> None:
+        if moved:
+            self.by_path = {entry.path: entry.node for entry in seen.values()}
+        elif changed:
+            self.by_path = self.by_path.copy()  # keeps the hashes of the paths
+            for entry in changed:
+                self.by_path[entry.path] = entry.node
+
+    def path_of(self, real: Any) -> Path | None:
+        """The path of a node of the tree walked last; None for the root and for any other."""
+        entry = self._seen.get(real)
+        return entry.path if entry is not None else None
+
+    def strays(self) -> tuple[str, ...]:
+        """Members of the kept sets that are not in the tree, and nodes that share a path."""
+        kept = (self.cache.evictable_leaves, self.cache.evictable_host_leaves)
+        doubles = len(self._seen) - len(self.by_path)
+        if self._members == len(kept[0]) + len(kept[1]) and not doubles:
+            return ()
+        found = [f"{doubles} nodes whose path another node has"] if doubles else []
+        for name, members in zip(("evictable_leaves", "evictable_host_leaves"), kept, strict=True):
+            gone = [real for real in members if real not in self._seen]
+            found += sorted(f"{name}: {self.path(real)}" for real in gone)
+        return tuple(found)
+
+    # without walking
+
+    def at(self, path: Path) -> Node | None:
+        real = self._find(path)
+        if real is None:
+            return None
+        entry = self._seen.get(real)
+        if entry is None or entry.key is not real.key or entry.path != path:
+            above = path.tokens[: len(path.tokens) - len(real.key)]
+            parent = Path(path.namespace, above) if above else None
+            self._seen[real] = entry = Seen(real, parent, path)
+        leaves = real in self.cache.evictable_leaves, real in self.cache.evictable_host_leaves
+        entry.look(real, (*_counters(real), *leaves))
+        return entry.node
+
+    def _find(self, path: Path) -> Any:
+        """The real node whose path is exactly this, or None."""
+        real, done, tokens = self.cache.root_node, 0, path.tokens
+        while real is not None and done < len(tokens):
+            page = tokens[done : done + self.calls.page_size]
+            real = self.calls.child(real, self.calls.key(page, path.namespace))
+            if real is not None:
+                edge = tuple(real.key.token_ids)
+                if edge != tokens[done : done + len(edge)]:
+                    return None
+                done += len(edge)
+        return real
+
+    def path(self, real: Any) -> Path:
+        """All tokens down to the end of this node, by its parents; also of a detached one."""
+        parts, namespace, root = [], real.key.extra_key, self.cache.root_node
+        while real is not None and real is not root:
+            parts.append(real.key.token_ids)
+            real = real.parent
+        return Path(namespace, tuple([token for part in reversed(parts) for token in part]))
+
+    def path_if_attached(self, real: Any) -> Path | None:
+        """As ``path_of``, for the tree as it is now."""
+        root = self.cache.root_node
+        if real is None or real is root:
+            return None
+        below = real
+        while below is not root:
+            above = below.parent
+            if above is None or self.calls.child(above, below.key) is not below:
+                return None
+            below = above
+        return self.path(real)
+
+
+def _counters(real: Any) -> tuple[Any, ...]:
+    return (
+        real.last_access_time,
+        real.lock_ref,
+        real.host_ref_counter,
+        real.hit_count,
+        real.priority,
+        real.creation_time,
+    )
+
+
+def _named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
+    """An entry for a node that is new or hangs elsewhere; an equal path stays the same object."""
+    above = parent.tokens if parent is not None else ()
+    path = Path(real.key.extra_key, above + tuple(real.key.token_ids))
+    if before is not None and before.path == path:
+        if before.key is real.key:
+            before.parent = parent
+            return before
+        path = before.path
+    return Seen(real, parent, path)
 
 
 # -- the whole -------------------------------------------------------------------------------------
@@ -197,13 +310,14 @@ class Observer:
     ) -> None:
         self.calls = calls
         self.cache, self.controller = calls.cache, calls.parts.controller
+        self.nodes = Nodes(calls)
         self.device_kv = device_kv
         host_pool = calls.parts.host_pool
         self.host_kv = Buffers(host_pool.k_data_refs, host_pool.v_data_refs)
         self.running, self.locks, self.host_locks = running, locks, host_locks
         self._device_free, self._host_free = FreeList(), FreeList()
-        self._seen: dict[Any, Seen] = {}
         self._copied: dict[Any, tuple[Slots, Slots]] = {}
+        self._requests: dict[int, tuple[tuple[Any, ...], Request]] = {}
         self._looks = 0
 
     def observe(self, fresh: bool = False) -> Snapshot:
@@ -211,118 +325,31 @@ class Observer:
         self._looks += 1
         fresh = fresh or self._looks % FRESH_INTERVAL == 0
         if fresh:
-            self._seen, self._copied = {}, {}
-        self._seen = seen = self._walk()
-        nodes: dict[Path, Node | None] = {entry.path: entry.node for entry in seen.values()}
-
-        def path_in_tree(real: Any) -> Path | None:
-            entry = seen.get(real)
-            return entry.path if entry is not None else None
-
+            self.nodes.forget()
+            self._copied, self._requests = {}, {}
+        self.nodes.look()
         return Snapshot(
-            nodes,
+            self.nodes.by_path,
             *self._totals(fresh),
-            transfers=self._transfers(path_in_tree),
-            requests=self._requests(path_in_tree),
-            locks=self._held(self.locks, path_in_tree),
-            host_locks=self._held(self.host_locks, path_in_tree),
-            strays=self._strays(seen, len(nodes)),
-            device_kv=self.device_kv.read(fresh),
-            host_kv=self.host_kv.read(fresh),
+            *self._holders(self.nodes.path_of),
+            self.nodes.strays(),
+            self.device_kv.read(fresh),
+            self.host_kv.read(fresh),
         )
 
     def observe_at(self, paths: Iterable[Path]) -> Snapshot:
         """The nodes at ``paths`` and the totals, at a cost that grows with their depth only."""
-        nodes = {path: self._node_at(path) for path in paths}
+        nodes = {path: self.nodes.at(path) for path in paths}
         found = [node for node in nodes.values() if node is not None]
         return Snapshot(
             nodes,
             *self._totals(False),
-            transfers=self._transfers(self.path_if_attached),
-            requests=self._requests(self.path_if_attached),
-            locks=self._held(self.locks, self.path_if_attached),
-            host_locks=self._held(self.host_locks, self.path_if_attached),
-            device_kv=_contents(self.device_kv, (node.device for node in found)),
-            host_kv=_contents(self.host_kv, (node.host for node in found)),
+            *self._holders(self.nodes.path_if_attached),
+            (),
+            _contents(self.device_kv, (node.device for node in found)),
+            _contents(self.host_kv, (node.host for node in found)),
             complete=False,
         )
-
-    def path(self, real: Any) -> Path:
-        """The tokens from the root to the end of this node, by its parents; also when detached."""
-        parts, namespace, root = [], real.key.extra_key, self.cache.root_node
-        while real is not None and real is not root:
-            parts.append(real.key.token_ids)
-            real = real.parent
-        return Path(namespace, tuple(token for part in reversed(parts) for token in part))
-
-    def path_if_attached(self, real: Any) -> Path | None:
-        """The path of a node in the tree; None for the root and for a node that left the tree."""
-        if real is None or real is self.cache.root_node:
-            return None
-        below = real
-        while below is not self.cache.root_node:
-            above = below.parent
-            if above is None or self.calls.child(above, below.key) is not below:
-                return None
-            below = above
-        return self.path(real)
-
-    # nodes
-
-    def _walk(self) -> dict[Any, Seen]:
-        """What is in the tree now, by real node."""
-        device_leaves, host_leaves = self.cache.evictable_leaves, self.cache.evictable_host_leaves
-        known, seen = self._seen, {}
-        stack: list[tuple[Any, Path | None]] = [(self.cache.root_node, None)]
-        while stack:
-            above, parent = stack.pop()
-            for real in above.children.values():
-                entry = known.get(real)
-                if entry is None or entry.key is not real.key or entry.parent is not parent:
-                    entry = _named(entry, real, parent)
-                device_leaf, host_leaf = real in device_leaves, real in host_leaves
-                if not entry.shows(real, device_leaf, host_leaf):
-                    entry.look(real, device_leaf, host_leaf)
-                seen[real] = entry
-                if real.children:
-                    stack.append((real, entry.path))
-        return seen
-
-    def _node_at(self, path: Path) -> Node | None:
-        real = self._find(path)
-        if real is None:
-            return None
-        entry = self._seen.get(real)
-        if entry is None or entry.key is not real.key or entry.path != path:
-            parent = Path(path.namespace, path.tokens[: len(path.tokens) - len(real.key)])
-            self._seen[real] = entry = Seen(real, parent if parent.tokens else None, path)
-        leaves = real in self.cache.evictable_leaves, real in self.cache.evictable_host_leaves
-        if not entry.shows(real, *leaves):
-            entry.look(real, *leaves)
-        return entry.node
-
-    def _find(self, path: Path) -> Any:
-        """The real node whose path is exactly this, or None."""
-        real, done, tokens = self.cache.root_node, 0, path.tokens
-        while real is not None and done < len(tokens):
-            page = tokens[done : done + self.calls.page_size]
-            real = self.calls.child(real, self.calls.key(page, path.namespace))
-            if real is not None:
-                edge = tuple(real.key.token_ids)
-                if edge != tokens[done : done + len(edge)]:
-                    return None
-                done += len(edge)
-        return real
-
-    def _strays(self, seen: dict[Any, Seen], paths: int) -> tuple[str, ...]:
-        """Members of the kept sets that are not in the tree, and paths that two nodes claim."""
-        strays = [f"{len(seen) - paths} nodes at the path of another"] if paths != len(seen) else []
-        for name in ("evictable_leaves", "evictable_host_leaves"):
-            gone = [real for real in getattr(self.cache, name) if real not in seen]
-            strays += sorted(f"{name}: {self.path(real)}" for real in gone)
-        return tuple(strays)
-
-    # the rest
 
     def _totals(self, fresh: bool) -> tuple[int, int, int, int, Slots, Slots]:
         cache, parts, ways = self.cache, self.calls.parts, self.calls.ways
@@ -335,39 +362,54 @@ class Observer:
             self._host_free.read(ways.host_free(parts.host_pool), fresh),
         )
 
-    def _transfers(self, path_of: Callable[[Any], Path | None]) -> tuple[Transfer, ...]:
+    def _holders(
+        self, path_of: PathOf
+    ) -> tuple[tuple[Transfer, ...], dict[int, Request], tuple[Path, ...], tuple[Path, ...]]:
+        return (
+            self._transfers(path_of),
+            {number: self._request(number, r, path_of) for number, r in self.running.items()},
+            self._held(self.locks, path_of),
+            self._held(self.host_locks, path_of),
+        )
+
+    # transfers
+
+    def _transfers(self, path_of: PathOf) -> tuple[Transfer, ...]:
         """Writes in flight, started loads, queued loads, each in order."""
-        controller, loading = self.controller, self.cache.ongoing_load_back
+        controller = self.controller
         writes, loads = controller.ack_write_queue, controller.ack_load_queue
         if not (writes or loads or controller.load_queue):
             return ()
-        copied = self._copied = {
-            ack.finish_event.marker: self._slots_of_copy(ack) for ack in (*writes, *loads)
-        }
-
-        def transfer(kind: str, ack: Any, nodes: Iterable[Any]) -> Transfer:
-            source, target = copied[ack.finish_event.marker]
-            device, host = (source, target) if kind == "write" else (target, source)
-            return Transfer(kind, True, tuple(map(path_of, nodes)), device, host)
-
+        acks = (*writes, *loads)
+        self._copied = {ack.finish_event.marker: self._slots_of_copy(ack) for ack in acks}
         return (
-            *(transfer("write", ack, map(self._written, ack.node_ids)) for ack in writes),
-            *(transfer("load", ack, map(loading.get, ack.node_ids)) for ack in loads),
             *(
-                Transfer(
-                    "load",
-                    False,
-                    tuple(path_of(loading.get(number)) for number in queued.node_ids),
-                    slots_of(queued.device_indices),
-                    slots_of(queued.host_indices),
-                )
-                for queued in controller.load_queue
+                self._started("write", ack, map(self._written, ack.node_ids), path_of)
+                for ack in writes
             ),
+            *(
+                self._started("load", ack, map(self._loading, ack.node_ids), path_of)
+                for ack in loads
+            ),
+            *(self._queued(queued, path_of) for queued in controller.load_queue),
         )
+
+    def _started(self, kind: str, ack: Any, nodes: Iterable[Any], path_of: PathOf) -> Transfer:
+        source, target = self._copied[ack.finish_event.marker]
+        device, host = (source, target) if kind == "write" else (target, source)
+        return Transfer(kind, True, tuple(map(path_of, nodes)), device, host)
+
+    def _queued(self, queued: Any, path_of: PathOf) -> Transfer:
+        anchors = tuple([path_of(self._loading(number)) for number in queued.node_ids])
+        device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
+        return Transfer("load", False, anchors, device, host)
 
     def _written(self, number: int) -> Any:
         pending = self.cache.ongoing_write_through.get(number)
         return pending if pending is None else self.calls.ways.written_node(pending)
+
+    def _loading(self, number: int) -> Any:
+        return self.cache.ongoing_load_back.get(number)
 
     def _slots_of_copy(self, ack: Any) -> tuple[Slots, Slots]:
         """Source and target of the copies that this acknowledgement waits for, one a layer."""
@@ -378,42 +420,41 @@ class Observer:
             known = (slots_of(copy.source_slots), slots_of(copy.target_slots))
         return known
 
-    def _requests(self, path_of: Callable[[Any], Path | None]) -> dict[int, Request]:
-        table = self.calls.rows.req_to_token
-        return {
-            number: Request(
-                request.tokens,
-                request.namespace,
-                request.computed,
-                request.home.cache_protected_len,
-                path_of(request.req.last_node),
-                slots_of(table[request.home.req_pool_idx, : request.computed]),
-            )
-            for number, request in self.running.items()
-        }
+    # requests and locks
 
-    def _held(self, held: Iterable[Any], path_of: Callable[[Any], Path | None]) -> tuple[Path, ...]:
+    def _request(self, number: int, request: Running, path_of: PathOf) -> Request:
+        table, home = self.calls.rows.req_to_token, request.home
+        anchor = path_of(request.req.last_node)
+        state = (table._version, request.computed, home.cache_protected_len, anchor)
+        known = self._requests.get(number)
+        if known is None or known[0] != state:
+            known = self._requests[number] = (state, _projected(request, table, anchor))
+        return known[1]
+
+    def _held(self, held: list[Any], path_of: PathOf) -> tuple[Path, ...]:
         """The current paths of the nodes that the driver holds; the last one of a lost node."""
-        paths = (path_of(real) or self.path(real) for real in held)
+        if not held:
+            return ()
+        paths = [path_of(real) or self.nodes.path(real) for real in held]
         return tuple(sorted(paths, key=_by_name))
 
 
-def _named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
-    """An entry for a node that is new or has another edge; an equal path stays the same object."""
-    above = parent.tokens if parent is not None else ()
-    path = Path(real.key.extra_key, above + tuple(real.key.token_ids))
-    if before is not None and before.path == path:
-        if before.key is real.key:
-            before.parent = parent
-            return before
-        path = before.path
-    return Seen(real, parent, path)
-
-
-def _contents(buffers: Buffers, slots: Iterable[Slots | None]) -> dict[int, int]:
-    wanted = tuple(slot for some in slots if some is not None for slot in some)
-    return dict(zip(wanted, buffers.read_at(wanted), strict=True)) if wanted else {}
+def _projected(request: Running, table: Any, anchor: Path | None) -> Request:
+    home = request.home
+    return Request(
+        request.tokens,
+        request.namespace,
+        request.computed,
+        home.cache_protected_len,
+        anchor,
+        slots_of(table[home.req_pool_idx, : request.computed]),
+    )
 
 
 def _by_name(path: Path) -> tuple[str, tuple[int, ...]]:
     return (path.namespace or "", path.tokens)
+
+
+def _contents(buffers: Buffers, slots: Iterable[Slots | None]) -> dict[int, int]:
+    wanted = tuple([slot for some in slots if some is not None for slot in some])
+    return dict(zip(wanted, buffers.read_at(wanted), strict=True)) if wanted else {}
