@@ -1,6 +1,7 @@
 """The lossless JSON form of vocabulary objects: a dict that names the class and its fields.
 
-``{"op": "insert", "tokens": [1, 2]}``. Fields at their default are left out; unknown ones are refused.
+``{"op": "insert", "tokens": [1, 2]}``. Fields at their default are left out; unknown ones are
+refused.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What a cache is built with. Part of every trace's header: nothing else is needed to build it again."""
+"""What a cache is built with. Part of every trace's header: nothing else is needed to build it
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What is derived, never stored: each kept set and size of a cache, defined once from the facts.
 
-The definitions hold for the reference's nodes and for the nodes of any snapshot alike. They are those
-of SGLang's HiRadixCache as its maintainers mean them (PR #23537 for host leaves).
+The definitions hold for the reference's nodes and for the nodes of any snapshot alike. They are
+those of SGLang's HiRadixCache as its maintainers mean them (PR #23537 for host leaves).
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ class Facts(Protocol):
 
 def is_device_leaf(node: Facts, children: Iterable[Facts]) -> bool:
     """On the device, not locked, and no child on the device."""
-    return not node.evicted and node.lock_ref == 0 and all(child.evicted for child in children)
+    if node.evicted or node.lock_ref > 0:
+        return False
+    return all(child.evicted for child in children)
 
 
 def is_host_leaf(node: Facts, children: Iterable[Facts]) -> bool:
     """Evicted, not locked, and no child backed up."""
-    return node.evicted and node.lock_ref == 0 and not any(child.backed_up for child in children)
+    if not node.evicted or node.lock_ref > 0:
+        return False
+    return not any(child.backed_up for child in children)
 
 
 def evictable_size(nodes: Iterable[Facts]) -> int:

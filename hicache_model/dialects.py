@@ -1,7 +1,8 @@
-"""What a release does differently *on purpose*: one table, each row with its range, reason and source.
+"""What a release does differently *on purpose*: one table, each row with its range, reason and
+source.
 
-A known bug of a release is never a row here: it is a finding. Releases are compared by the numbers in
-their names; a row without ``last`` holds up to today.
+A known bug of a release is never a row here: it is a finding. Releases are compared by the numbers
+in their names; a row without ``last`` holds up to today.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import attrs
 
 
 def release_key(release: str) -> tuple[int, ...]:
-    """``0.5.10.post1`` -> (0, 5, 10, 1). A source tree's extra words after the numbers are ignored."""
+    """``0.5.10.post1`` -> (0, 5, 10, 1); words that follow the numbers are ignored."""
     match = re.match(r"(\d+(?:\.\d+)*)(?:\.?post(\d+))?", release)
     if match is None:
         raise ValueError(f"{release!r} does not begin with a release number such as 0.5.18")
@@ -53,8 +54,8 @@ ROWS: tuple[Row, ...] = (
         "drop",
         "0.5.15",
         None,
-        "Under write_back a device leaf that the host has no room for leaves the tree together with "
-        "what hangs below it, unless something there is pinned on the host.",
+        "Under write_back a device leaf that the host has no room for leaves the tree together "
+        "with what hangs below it, unless something there is pinned on the host.",
         "hiradix_cache.py, _drop_subtree_no_host (0.5.15)",
     ),
     Row(
@@ -86,8 +87,8 @@ ROWS: tuple[Row, ...] = (
         "split",
         "0.5.20",
         None,
-        "A finished request's prompt is inserted again, chunked and with priority + 1, so that a node "
-        "ends where the prompt ends.",
+        "A finished request's prompt is inserted again, chunked and with priority + 1, so that a "
+        "node ends where the prompt ends.",
         "radix_cache.py, cache_finished_req (0.5.20)",
     ),
     Row(
@@ -95,8 +96,9 @@ ROWS: tuple[Row, ...] = (
         "whole_node",
         "0.5.9",
         None,
-        "A lookup that ends inside a node gives the whole node a new access time before it splits it, "
-        "so the half that nobody asked for counts as used too. RadixCache does the same. Order only.",
+        "A lookup that ends inside a node gives the whole node a new access time before it splits "
+        "it, so the half that nobody asked for counts as used too. RadixCache does the same. "
+        "Order only.",
         "hiradix_cache.py, _match_prefix_helper and insert",
     ),
     Row(
@@ -104,9 +106,9 @@ ROWS: tuple[Row, ...] = (
         "whole_node",
         "0.5.9",
         None,
-        "An insert that ends inside a node raises the priority of the whole node before it splits it; "
-        "RadixCache._insert_helper raises only the shared half. Tolerated: it changes eviction order "
-        "under the policy `priority`, no content.",
+        "An insert that ends inside a node raises the priority of the whole node before it splits "
+        "it; RadixCache._insert_helper raises only the shared half. Tolerated: it changes eviction "
+        "order under the policy `priority`, no content.",
         "hiradix_cache.py, insert",
     ),
 )

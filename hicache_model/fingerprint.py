@@ -1,4 +1,5 @@
-"""Every byte has a name: the KV of position *i* is a fingerprint of the namespace and the prefix up to *i*.
+"""Every byte has a name: the KV of position *i* is a fingerprint of the namespace and the prefix up
+to *i*.
 
 What lies in a slot then says whether it is the right data, stale, or somebody else's.
 """

@@ -1,8 +1,8 @@
 """The laws: what must hold of any snapshot, or of any step, without asking the model.
 
-Each is one sentence, stated positively, with the public bug that taught it. A law sees one ``Step``:
-the snapshots before and after, the operation and what it answered. Laws about one snapshot look only
-at ``after``. Every law is shown to fail by a planted bug in tests/.
+Each is one sentence, stated positively, with the public bug that taught it. A law sees one
+``Step``: the snapshots before and after, the operation and what it answered. Laws about one
+snapshot look only at ``after``. Every law is shown to fail by a planted bug in tests/.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def judge(step: Step) -> Iterator[tuple[Law, Violation]]:
             yield declared, violation
 
 
-# -- kept sets and sizes -----------------------------------------------------------------------------
+# -- kept sets and sizes ---------------------------------------------------------------------------
 
 
 @law(
@@ -155,8 +155,8 @@ def _pinned_until_ack(step: Step) -> Iterator[Violation]:
             gone = sorted(set(slots) & free)
             if gone:
                 yield Violation(
-                    f"{tier} slots {gone} of a {_state(transfer)} for {_anchors(transfer)} are free "
-                    "again before it is acknowledged"
+                    f"{tier} slots {gone} of a {_state(transfer)} for {_anchors(transfer)} are "
+                    f"free again before it is acknowledged"
                 )
         for node in step.family.nodes.values():
             if any(a is not None and is_on_path(node.path, a) for a in transfer.anchors):
@@ -229,7 +229,7 @@ def _sizes(step: Step) -> Iterator[Violation]:
             yield Violation(f"{name} size is kept as {kept}, but the nodes add up to {due}")
 
 
-# -- the shape of the tiers --------------------------------------------------------------------------
+# -- the shape of the tiers ------------------------------------------------------------------------
 
 
 @law(
@@ -264,7 +264,7 @@ def _backup_prefix_closed(step: Step) -> Iterator[Violation]:
             )
 
 
-# -- memory --------------------------------------------------------------------------------------------
+# -- memory ----------------------------------------------------------------------------------------
 
 
 @law(
@@ -358,7 +358,7 @@ def _lengths_agree(step: Step) -> Iterator[Violation]:
             )
 
 
-# -- locks and transfers -------------------------------------------------------------------------------
+# -- locks and transfers ---------------------------------------------------------------------------
 
 
 @law(
@@ -367,7 +367,7 @@ def _lengths_agree(step: Step) -> Iterator[Violation]:
     taught_by="SGLang #24972, #24153; LMCache #2954",
 )
 def _lock_balance(step: Step) -> Iterator[Violation]:
-    anchors = [path for path in step.after.locks]
+    anchors = list(step.after.locks)
     anchors += [r.anchor for r in step.after.requests.values() if r.anchor is not None]
     anchors += [a for t in step.after.transfers for a in t.anchors if a is not None]
     pins = Counter(step.after.host_locks)
@@ -375,7 +375,8 @@ def _lock_balance(step: Step) -> Iterator[Violation]:
         holders = sum(1 for anchor in anchors if is_on_path(node.path, anchor))
         if node.lock_ref != holders:
             yield Violation(
-                f"node {node.path} has lock_ref {node.lock_ref}, but {holders} holders at or below it",
+                f"node {node.path} has lock_ref {node.lock_ref}, but {holders} holders at or "
+                f"below it",
                 (node.path,),
             )
         if node.host_lock != pins[node.path]:
@@ -401,7 +402,7 @@ def _locked_stays(step: Step) -> Iterator[Violation]:
             yield Violation(f"node {path} was pinned on the host and its copy is gone", (path,))
 
 
-# -- bytes ---------------------------------------------------------------------------------------------
+# -- bytes -----------------------------------------------------------------------------------------
 
 
 @law(
@@ -438,7 +439,7 @@ def _destinations(transfer: Transfer) -> Slots:
     return transfer.device if transfer.kind == "load" else transfer.host
 
 
-# -- what an operation answers and does ----------------------------------------------------------------
+# -- what an operation answers and does ------------------------------------------------------------
 
 
 @law(
@@ -548,7 +549,8 @@ def _pieces(family: Family, node: Node, length: int) -> list[Node]:
 
 @law(
     "progress",
-    "Eviction reports what it freed, and frees what was asked for as long as something is evictable.",
+    "Eviction reports what it freed, and frees what was asked for as long as something is "
+    "evictable.",
     taught_by="SGLang #4987, #12875, #27108; 0.5.11-0.5.14 (nothing freed when the host is full)",
 )
 def _progress(step: Step) -> Iterator[Violation]:

@@ -14,7 +14,6 @@ import attrs
 from hicache_model import fields
 from hicache_model.codec import Codec
 
-
 # -- on the cache itself ---------------------------------------------------------------------------
 
 
@@ -31,7 +30,8 @@ class Insert:
     """Compute KV for ``tokens`` in fresh device slots and give it to the cache.
 
     ``tokens`` are cut to whole pages, as callers do. Slots that duplicate what the cache already
-    holds on the device are freed again. ``chunked`` marks a part of a longer prefill (no hit counts).
+    holds on the device are freed again. ``chunked`` marks a part of a longer prefill (no hit
+    counts).
     """
 
     tokens: tuple[int, ...] = fields.tokens()
@@ -122,7 +122,7 @@ class Reset:
     """Forget everything; legal only while nothing is locked or in flight."""
 
 
-# -- what a scheduler does with a request ------------------------------------------------------------
+# -- what a scheduler does with a request ----------------------------------------------------------
 
 
 @attrs.frozen(cache_hash=True)

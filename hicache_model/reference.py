@@ -92,7 +92,7 @@ class Reference:
         outcome: Outcome = self._handlers[type(operation)](operation)
         return outcome
 
-    # -- what follows from the facts (definitions.py), kept up to date from what changed ----------
+    # -- what follows from the facts (definitions.py), kept up to date from what changed -----------
 
     def settle(self) -> None:
         """Bring the derived forms up to date with what changed.
@@ -102,11 +102,14 @@ class Reference:
         tree = self.tree
         if not tree.changed:
             return
-        looked_at = tree.changed | {n.parent for n in tree.changed if n.parent is not None}
+        looked_at = tree.changed.copy()
+        for node in tree.changed:
+            self._recount(node)
+            if node.parent is not None:
+                looked_at.add(node.parent)
         looked_at.discard(tree.root)
         tree.changed.clear()
         for node in looked_at:
-            self._recount(node)
             children = node.children.values()
             _keep(self._device_leaves, node, is_device_leaf(node, children))
             _keep(self._host_leaves, node, is_host_leaf(node, children))
@@ -130,7 +133,8 @@ class Reference:
         before = self._counted.get(node, (0, 0, 0, 0))
         if now != before:
             self._counted[node] = now
-            self._totals = [t + n - b for t, n, b in zip(self._totals, now, before, strict=True)]
+            for i in range(4):
+                self._totals[i] += now[i] - before[i]
 
     def _remove(self, node: TreeNode) -> None:
         for gone in self.tree.subtree(node):
@@ -142,11 +146,13 @@ class Reference:
         self.tree.remove(node)
 
     def device_leaves(self) -> set[TreeNode]:
-        self.settle()
+        if self.tree.changed:
+            self.settle()
         return self._device_leaves
 
     def host_leaves(self) -> set[TreeNode]:
-        self.settle()
+        if self.tree.changed:
+            self.settle()
         return self._host_leaves
 
     def sizes(self) -> tuple[int, int]:
@@ -156,19 +162,23 @@ class Reference:
 
     def device_free(self) -> int:
         """Free device tokens: what neither a node nor a request's own row holds, in whole pages."""
-        self.settle()
-        rows = sum(self.pages(r.computed) - r.protected for r in self.requests.values())
-        return self.configuration.device_slots - self._totals[2] - rows
+        if self.tree.changed:
+            self.settle()
+        free = self.configuration.device_slots - self._totals[2]
+        for running in self.requests.values():
+            free -= self.pages(running.computed) - running.protected
+        return free
 
     def host_free(self) -> int:
-        self.settle()
+        if self.tree.changed:
+            self.settle()
         return self.configuration.host_slots - self._totals[3]
 
     def pages(self, length: int) -> int:
         """``length`` rounded up to whole pages, in tokens."""
         return -(-length // self.page_size) * self.page_size
 
-    # -- facts about one node ---------------------------------------------------------------------
+    # -- facts about one node ----------------------------------------------------------------------
 
     def _place(
         self, node: TreeNode, *, device: bool | None = None, host: bool | None = None
@@ -184,7 +194,7 @@ class Reference:
             node.host_lock += pins
             self.tree.changed.add(node)
 
-    # -- eviction ---------------------------------------------------------------------------------
+    # -- eviction ----------------------------------------------------------------------------------
 
     def evict_device(self, count: int) -> int:
         """Free device leaves in policy order until ``count`` tokens are free; returns the freed."""
@@ -239,7 +249,7 @@ class Reference:
             self._remove(victim)
             freed += victim.length
 
-    # -- backup and load back ---------------------------------------------------------------------
+    # -- backup and load back ----------------------------------------------------------------------
 
     def _make_host_copy(self, node: TreeNode) -> bool:
         """Take host room for a copy of ``node``, evicting host leaves when short."""
@@ -251,7 +261,7 @@ class Reference:
         return True
 
     def _count_hit(self, node: TreeNode, chunked: bool) -> None:
-        """Count a use and back up at the threshold; a child is never backed up before its parent."""
+        """Count a use; at the threshold back up, a child never before its parent."""
         if self.write_back or chunked:
             return
         node.hit_count += 1
@@ -293,7 +303,7 @@ class Reference:
         self.tree.hold(chain[0], 1)
         return total
 
-    # -- lookup and insert ------------------------------------------------------------------------
+    # -- lookup and insert -------------------------------------------------------------------------
 
     def _find(self, path: Path) -> tuple[TreeNode, int, int]:
         """The last node along ``path`` (refreshed, split) and its device and host lengths."""
@@ -320,7 +330,7 @@ class Reference:
             self._count_hit(self.tree.add(node, path, priority), chunked)
         return already
 
-    # -- operations on the cache ------------------------------------------------------------------
+    # -- operations on the cache -------------------------------------------------------------------
 
     def _op_match(self, op: ops.Match) -> Outcome:
         _, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens))
@@ -399,7 +409,7 @@ class Reference:
         self.tree.removed |= removed
         return Done()
 
-    # -- operations on requests -------------------------------------------------------------------
+    # -- operations on requests --------------------------------------------------------------------
 
     def _op_begin_request(self, op: ops.BeginRequest) -> Outcome:
         node, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens[:-1]))
@@ -491,7 +501,7 @@ class Reference:
         self.tree.hold(node, 1)
         running.anchor, running.protected = node, len(path.tokens)
 
-    # -- what it shows ----------------------------------------------------------------------------
+    # -- what it shows -----------------------------------------------------------------------------
 
     def view(self, node: TreeNode) -> Node:
         """The node as a snapshot shows it; ``()`` stands for slots that only the cache knows."""

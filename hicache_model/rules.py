@@ -45,7 +45,7 @@ def _add_with_ancestors(reference: Reference, node: TreeNode | None, found: set[
 
 
 def cached_lengths(reference: Reference, path: Path) -> tuple[int, int, int]:
-    """Tokens of ``path`` on the device, tokens only on the host, and unlocked ones of the former."""
+    """Tokens of ``path`` on the device, only on the host, and unlocked on the device."""
     device = host = unlocked = 0
     for node, shared in reference.tree.peek(path):
         if node.on_device:
@@ -62,8 +62,8 @@ def _insert(reference: Reference, op: ops.Insert) -> str | None:
         return f"{len(op.tokens)} tokens are less than one page of {reference.page_size}"
     if len(path.tokens) > reference.device_free():
         return (
-            f"it needs {len(path.tokens)} free device slots and {reference.device_free()} are free; "
-            "evict first"
+            f"it needs {len(path.tokens)} free device slots and {reference.device_free()} are "
+            f"free; evict first"
         )
     return None
 

@@ -1,4 +1,5 @@
-"""What both sides show of their state: nodes named by their prefix, never by a counter or an address.
+"""What both sides show of their state: nodes named by their prefix, never by a counter or an
+address.
 
 The reference fills in everything except slots and bytes, which are the cache's own choice.
 """
@@ -28,9 +29,10 @@ class Path(NamedTuple):
 class Node:
     """One tree node.
 
-    ``length`` is the number of tokens on its own edge. ``device`` and ``host`` are its slots in each
-    tier, None where it is not. ``host_lock`` counts pins of the host copy. ``in_device_leaves`` and
-    ``in_host_leaves`` say whether the *kept* sets hold it. Times are ticks of a logical clock.
+    ``length`` is the number of tokens on its own edge. ``device`` and ``host`` are its slots in
+    each tier, None where it is not. ``host_lock`` counts pins of the host copy.
+    ``in_device_leaves`` and ``in_host_leaves`` say whether the *kept* sets hold it. Times are ticks
+    of a logical clock.
     """
 
     path: Path
@@ -59,8 +61,9 @@ class Node:
 class Transfer:
     """A copy that was decided and has not been acknowledged.
 
-    ``kind`` is ``write`` (device to host) or ``load``; a queued load has not ``started``. ``anchors``
-    are the nodes whose lock waits for the acknowledgement; None for a node that left the tree.
+    ``kind`` is ``write`` (device to host) or ``load``; a queued load has not ``started``.
+    ``anchors`` are the nodes whose lock waits for the acknowledgement; None for a node that left
+    the tree.
     """
 
     kind: str
@@ -72,7 +75,8 @@ class Transfer:
 
 @attrs.define(frozen=True, slots=True)
 class Request:
-    """A running request: ``computed`` tokens have KV in ``row``; the first ``protected`` are the tree's.
+    """A running request: ``computed`` tokens have KV in ``row``; the first ``protected`` are the
+    tree's.
 
     ``anchor`` is the node that it locks, None for the root.
     """
@@ -89,10 +93,10 @@ class Request:
 class Snapshot:
     """The observable state. ``complete`` is false where only the nodes asked for were looked at.
 
-    ``device_free`` are free pages (slots where the page size is 1), ``host_free`` free slots, both as
-    the allocator lists them, so that a double free shows. ``locks`` and ``host_locks`` are the nodes
-    held by Lock and LockHost, with repetition. ``strays`` names members of a leaf set that are not in
-    the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot.
+    ``device_free`` are free pages (slots where the page size is 1), ``host_free`` free slots, both
+    as the allocator lists them, so that a double free shows. ``locks`` and ``host_locks`` are the
+    nodes held by Lock and LockHost, with repetition. ``strays`` names members of a leaf set that
+    are not in the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot.
     """
 
     nodes: Mapping[Path, Node | None]

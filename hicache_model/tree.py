@@ -111,8 +111,8 @@ class Tree:
         """Visit the nodes along ``path``, refreshing each; the last is split where ``path`` ends.
 
         The whole node is refreshed, and its priority raised, before the split (dialects
-        ``lookup_refreshes``, ``insert_priority_reaches``). The next node is looked up only after the
-        caller has done with this one.
+        ``lookup_refreshes``, ``insert_priority_reaches``). The next node is looked up only after
+        the caller has done with this one.
         """
         node = self.root
         while len(node.path.tokens) < len(path.tokens):

@@ -98,14 +98,15 @@ class QuickCompare:
         )
 
     def _alike(self, expected: TreeNode, node: Node) -> bool:
+        device_leaves, host_leaves = self.model.device_leaves(), self.model.host_leaves()
         return (
             expected.on_device == (node.device is not None)
             and expected.on_host == (node.host is not None)
             and expected.length == node.length
             and expected.lock_ref == node.lock_ref
             and expected.host_lock == node.host_lock
-            and (expected in self.model.device_leaves()) == node.in_device_leaves
-            and (expected in self.model.host_leaves()) == node.in_host_leaves
+            and (expected in device_leaves) == node.in_device_leaves
+            and (expected in host_leaves) == node.in_host_leaves
             and expected.hit_count == node.hit_count
             and expected.priority == node.priority
             and (node.device is None or len(node.device) == node.length)
@@ -195,7 +196,7 @@ def _transfers_keep_their_slots(actual: Snapshot, page: int) -> bool:
     return True
 
 
-# -- the explanation ---------------------------------------------------------------------------------
+# -- the explanation -------------------------------------------------------------------------------
 
 
 @attrs.define(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """The menu: which operations are legal now, and their arguments, weighted towards collisions.
 
-Every source of operations draws from it, by nothing but small integers from a ``Chooser``; so random
-numbers, Hypothesis and a file can drive the same menu. Simpler choices have smaller numbers.
+Every source of operations draws from it, by nothing but small integers from a ``Chooser``; so
+random numbers, Hypothesis and a file can drive the same menu. Simpler choices have smaller numbers.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from random import Random
@@ -21,7 +22,7 @@ T = TypeVar("T")
 ALPHABET = (1, 2, 3)
 NAMESPACES = (None, None, None, None, None, "a", "b")
 MOST_PAGES = 6
-TRIES = 3
+TRIES = 16
 
 
 class Chooser(Protocol):
@@ -79,22 +80,25 @@ class Menu:
     def __init__(self, model: Reference, kinds: Sequence[type[Any]] = ops.OPERATIONS) -> None:
         self.model = model
         self.kinds = tuple(kinds)
+        self._totals = list(accumulate(WEIGHTS[kind] for kind in self.kinds))
 
     def offers(self, kind: type[Any]) -> bool:
-        """Whether an operation of this kind makes sense now; drawing its arguments may still fail."""
+        """Whether this kind makes sense now; drawing its arguments may still fail."""
         test = _OFFERS.get(kind)
         return test is None or test(self.model)
 
     def draw(self, chooser: Chooser) -> ops.Operation | None:
-        """A legal operation of any kind, or None when a few tries found none."""
-        kinds = [kind for kind in self.kinds if self.offers(kind)]
-        totals = list(accumulate(WEIGHTS[kind] for kind in kinds))
+        """A legal operation of any kind, or None when many tries found none.
+
+        A kind is drawn by weight and drawn again when it makes no sense now: most do, and asking
+        all of them each time would cost more than the operation itself.
+        """
         for _ in range(TRIES):
-            position = chooser.index(totals[-1])
-            kind = next(k for k, total in zip(kinds, totals, strict=True) if position < total)
-            operation = self.draw_of(kind, chooser)
-            if operation is not None:
-                return operation
+            kind = self.kinds[bisect(self._totals, chooser.index(self._totals[-1]))]
+            if self.offers(kind):
+                operation = self.draw_of(kind, chooser)
+                if operation is not None:
+                    return operation
         return None
 
     def draw_of(self, kind: type[Any], chooser: Chooser) -> ops.Operation | None:
@@ -109,7 +113,7 @@ def _pick(chooser: Chooser, options: Sequence[T]) -> T:
     return options[chooser.index(len(options))]
 
 
-# -- tokens ------------------------------------------------------------------------------------------
+# -- tokens ----------------------------------------------------------------------------------------
 
 
 def _page(model: Reference, chooser: Chooser) -> tuple[int, ...]:
@@ -166,7 +170,7 @@ def _count(model: Reference, chooser: Chooser, most: int) -> int:
     return most + chooser.index(3)
 
 
-# -- operations --------------------------------------------------------------------------------------
+# -- operations ------------------------------------------------------------------------------------
 
 
 def _match(model: Reference, chooser: Chooser) -> ops.Operation:

@@ -1,1 +1,1 @@
-"""The Hypothesis state machines, and the tests that run them on each target, policy and page size."""
+"""The Hypothesis state machines, and the tests that run them on a real cache."""

@@ -8,10 +8,10 @@ takes note and the example ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
-from hypothesis import event, strategies as st
+from hypothesis import event
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from hicache_impl.target import TargetFactory
@@ -22,7 +22,8 @@ from hicache_verify.divergence import Divergence, DivergenceError
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import ListedChooser, Menu
 from hicache_verify.reach import Reach
-from hicache_verify.sources.examples import WITHOUT_REQUESTS, WITH_REQUESTS, draw_configuration
+from hicache_verify.report.listing import divergence_block
+from hicache_verify.sources.examples import WITH_REQUESTS, WITHOUT_REQUESTS, draw_configuration
 
 CHOICES = st.lists(st.integers(0, 59), min_size=0, max_size=14)
 """0..59 divides evenly by most of the menu's small numbers of options."""
@@ -34,27 +35,27 @@ class CacheMachine(RuleBasedStateMachine):
     STEPS: ClassVar[int] = 40
     KINDS: ClassVar[tuple[type[Any], ...]] = WITHOUT_REQUESTS
     cell: ClassVar[Cell] = Cell("write_back", 1, "lru")
-    factory: ClassVar[Callable[[], TargetFactory]]
+    factory: ClassVar[TargetFactory]
     session: ClassVar[Any] = None
     reach: ClassVar[Reach | None] = None
 
     @classmethod
     def on(
-        cls, factory: Callable[[], TargetFactory], cell: Cell, reach: Reach | None = None
+        cls, factory: TargetFactory, cell: Cell, reach: Reach | None = None
     ) -> type[CacheMachine]:
         """This machine on one target and cell, for pytest: a divergence is a failed test."""
-        members = {"factory": staticmethod(factory), "cell": cell, "reach": reach}
+        members = {"factory": factory, "cell": cell, "reach": reach}
         return type(cls.__name__, (cls,), members)
 
     @classmethod
     def driven_by(cls, session: Any, cell: Cell) -> type[CacheMachine]:
         """This machine for a campaign: the session takes note of divergences."""
-        members = {"factory": staticmethod(lambda: session.factory), "cell": cell}
-        return type(cls.__name__, (cls,), {**members, "session": session})
+        members = {"factory": session.factory, "cell": cell, "session": session}
+        return type(cls.__name__, (cls,), members)
 
     @initialize(choices=CHOICES)
     def build(self, choices: list[int]) -> None:
-        description = self.factory().description
+        description = self.factory.description
         configuration = draw_configuration(self.cell, description, ListedChooser(choices))
         self.lockstep = self._start(configuration)
         self.menu = Menu(self.lockstep.model, self.KINDS)
@@ -64,7 +65,7 @@ class CacheMachine(RuleBasedStateMachine):
         if self.session is not None:
             started: Lockstep = self.session.start(configuration)
             return started
-        return Lockstep(self.factory(), configuration, exact=True)
+        return Lockstep(self.factory, configuration, exact=True)
 
     def offers(self, kind: type[Any]) -> bool:
         return not self.over and self.menu.offers(kind)
@@ -85,9 +86,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def _fail(self, found: Divergence | None) -> None:
         if found is not None:
-            from hicache_verify.report.listing import describe_divergence
-
-            raise DivergenceError(found, describe_divergence(found, self.lockstep.performed))
+            raise DivergenceError(found, _report(found, self.lockstep))
 
     def teardown(self) -> None:
         if not hasattr(self, "lockstep"):
@@ -107,6 +106,14 @@ class RequestMachine(CacheMachine):
     """What a scheduler does with requests, and the operations that come between."""
 
     KINDS = WITH_REQUESTS
+
+
+def _report(found: Divergence, lockstep: Lockstep) -> str:
+    """The divergence, and the operations that led to it, as a program of the vocabulary."""
+    lines = ["", *divergence_block(found), "", f"on {lockstep.configuration}:"]
+    for number, operation in enumerate(lockstep.performed[: found.step + 1], start=1):
+        lines.append(f"  {number}. {ops.describe(operation)}")
+    return "\n".join(lines)
 
 
 def _rule_for(kind: type[Any]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
+from functools import cache
 
 import attrs
 
@@ -38,6 +39,7 @@ CACHE_MODULE = "sglang.srt.mem_cache.hiradix_cache"
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?")
 
 
+@cache
 def order(version: str) -> tuple[int, ...]:
     """A key that sorts releases. Raises ValueError where ``version`` is none."""
     match = _VERSION.match(version)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from random import Random
 
-from hypothesis import HealthCheck, Phase, Verbosity, seed as seeded, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis import seed as seeded
 from hypothesis.stateful import run_state_machine_as_test
 
 from hicache_verify.cells import Cell
