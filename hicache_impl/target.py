@@ -53,7 +53,8 @@ class Target(Protocol):
 class TargetFactory(Protocol):
     """Makes targets of one kind in this process."""
 
-    description: Description
+    @property
+    def description(self) -> Description: ...
 
     def build(self, configuration: Configuration) -> Target:
         """A fresh cache; ValueError for a configuration that the release refuses."""
