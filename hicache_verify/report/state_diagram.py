@@ -12,27 +12,18 @@ from hicache_model.states import TIERS
 NOT_CACHED = "not cached"
 Transitions: TypeAlias = Mapping[tuple[str, str], set[str]]
 
-WIDTH, HEIGHT = 900, 420
+WIDTH, HEIGHT = 1000, 580
 BOX = (190, 56)
+GAP, LINE = 12, 16
 PLACES = {
-    NOT_CACHED: (110, 210),
-    TIERS[0]: (450, 60),
-    TIERS[1]: (790, 210),
-    TIERS[2]: (450, 360),
+    NOT_CACHED: (120, 290),
+    TIERS[0]: (500, 50),
+    TIERS[1]: (880, 290),
+    TIERS[2]: (500, 530),
 }
-LABEL_PLACES = {
-    (NOT_CACHED, TIERS[0]): (150, 70, "start"),
-    (TIERS[0], NOT_CACHED): (330, 150, "start"),
-    (TIERS[0], TIERS[1]): (640, 70, "start"),
-    (TIERS[1], TIERS[0]): (560, 150, "middle"),
-    (TIERS[1], TIERS[2]): (650, 350, "start"),
-    (TIERS[2], TIERS[1]): (560, 255, "middle"),
-    (TIERS[2], NOT_CACHED): (110, 350, "start"),
-    (NOT_CACHED, TIERS[2]): (330, 255, "start"),
-    (TIERS[0], TIERS[2]): (455, 190, "start"),
-    (NOT_CACHED, TIERS[1]): (300, 205, "start"),
-    (TIERS[1], NOT_CACHED): (300, 225, "start"),
-}
+ALONG = {(NOT_CACHED, TIERS[1]): 0.72, (TIERS[1], NOT_CACHED): 0.28, (TIERS[0], TIERS[2]): 0.25}
+"""Where a label stands along an arrow that another one crosses; others in the middle."""
+
 STYLE = (
     "text{font:13px sans-serif;fill:#222}.box{fill:#f4f6fa;stroke:#345;stroke-width:1.5}"
     ".name{font-weight:600;text-anchor:middle}line{stroke:#678;stroke-width:1.5;"
@@ -67,23 +58,32 @@ def draw(transitions: Transitions) -> str:
 
 
 def _arrow(pair: tuple[str, str], names: set[str]) -> Iterator[str]:
+    """An arrow beside the line between two boxes, so that its way back has room, with its label."""
     (x1, y1), (x2, y2) = PLACES[pair[0]], PLACES[pair[1]]
     length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
-    aside = (-(y2 - y1) / length * 9, (x2 - x1) / length * 9)  # keep the two directions apart
-    start, end = _edge_of_box(x1, y1, x2, y2), _edge_of_box(x2, y2, x1, y1)
-    (a, b), (c, d) = [(x + aside[0], y + aside[1]) for x, y in (start, end)]
+    right = (-(y2 - y1) / length, (x2 - x1) / length)
+    (a, b), (c, d) = [
+        (x + right[0] * GAP, y + right[1] * GAP)
+        for x, y in (_beside_box(x1, y1, x2, y2), _beside_box(x2, y2, x1, y1))
+    ]
     yield f'<line x1="{a:.0f}" y1="{b:.0f}" x2="{c:.0f}" y2="{d:.0f}"/>'
-    x, y, anchor = LABEL_PLACES[pair]
-    for i, name in enumerate(sorted(names)):
-        yield f'<text x="{x}" y="{y + 15 * i}" text-anchor="{anchor}">{escape(name)}</text>'
+    along = ALONG.get(pair, 0.5)
+    x = a + (c - a) * along + right[0] * GAP
+    y = b + (d - b) * along + right[1] * GAP
+    anchor = "start" if right[0] > 0.1 else "end" if right[0] < -0.1 else "middle"
+    lines = sorted(names)
+    top = y + 5 if right[1] > 0 else y + 5 - LINE * (len(lines) - 1)
+    for i, name in enumerate(lines):
+        place = f'x="{x:.0f}" y="{top + LINE * i:.0f}"'
+        yield f'<text {place} text-anchor="{anchor}">{escape(name)}</text>'
 
 
-def _edge_of_box(x1: float, y1: float, x2: float, y2: float) -> tuple[float, float]:
-    """Where the line from the middle of one box to another leaves the first."""
+def _beside_box(x1: float, y1: float, x2: float, y2: float) -> tuple[float, float]:
+    """Where the line from the middle of one box to another is just outside the first."""
     dx, dy = x2 - x1, y2 - y1
     scale = min(
-        (BOX[0] / 2) / abs(dx) if dx else float("inf"),
-        (BOX[1] / 2) / abs(dy) if dy else float("inf"),
+        (BOX[0] / 2 + GAP) / abs(dx) if dx else float("inf"),
+        (BOX[1] / 2 + GAP) / abs(dy) if dy else float("inf"),
     )
     return x1 + dx * scale, y1 + dy * scale
 
