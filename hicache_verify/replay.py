@@ -5,6 +5,7 @@ Deadlines and processes that die are the worker's business, not of this file.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import attrs
@@ -39,16 +40,21 @@ class Replay:
     operations: tuple[Operation, ...]
     divergence: Divergence | None
     illegal: tuple[int, str] | None = None
-    steps: tuple[Step, ...] = ()
 
 
 def replay(
-    factory: TargetFactory, trace: Trace, *, on_illegal: str = ERROR, keep_steps: bool = False
+    factory: TargetFactory,
+    trace: Trace,
+    *,
+    on_illegal: str = ERROR,
+    watch: Callable[[Step, Divergence | None], None] | None = None,
 ) -> Replay:
-    """Play to the end, the first divergence, or (with ``"error"``) the first illegal operation."""
+    """Play to the end, the first divergence, or (with ``"error"``) the first illegal operation.
+
+    ``watch`` is told of each step as soon as it is done.
+    """
     lockstep = Lockstep(factory, trace.configuration)
     performed: list[Operation] = []
-    steps: list[Step] = []
     divergence: Divergence | None = None
     illegal: tuple[int, str] | None = None
     for index, op in enumerate(trace.operations):
@@ -60,11 +66,11 @@ def replay(
             break
         divergence = lockstep.step(op)
         performed.append(op)
-        if keep_steps:
-            steps.append(_step(lockstep, op, divergence))
+        if watch is not None:
+            watch(_step(lockstep, op, divergence), divergence)
         if divergence is not None:
             break
-    return Replay(tuple(performed), divergence, illegal, tuple(steps))
+    return Replay(tuple(performed), divergence, illegal)
 
 
 def _step(lockstep: Lockstep, op: Operation, divergence: Divergence | None) -> Step:

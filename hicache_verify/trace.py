@@ -11,7 +11,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -47,6 +47,10 @@ def _check_name(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
         raise ValueError(f"{field.name} must be a string of 1 to 256 characters, got {value!r:.60}")
 
 
+def _as_tuple(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    return tuple(operations)
+
+
 def _check_operations(_: Any, field: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
     if len(value) > MAX_OPERATIONS:
         raise ValueError(f"{len(value)} operations, more than {MAX_OPERATIONS}")
@@ -76,7 +80,9 @@ class Trace:
     )
     target: str = attrs.field(validator=_check_name)
     release: str = attrs.field(validator=_check_name)
-    operations: tuple[Operation, ...] = attrs.field(converter=tuple, validator=_check_operations)
+    operations: tuple[Operation, ...] = attrs.field(
+        converter=_as_tuple, validator=_check_operations
+    )
     provenance: Mapping[str, Plain] = attrs.field(
         factory=dict, validator=_check_provenance, hash=False
     )

@@ -16,6 +16,15 @@ from hicache_verify.trace import Trace
 WIDTH = 100
 MARGIN = "     "
 BROKEN = "  ✗  "
+KINDS = {
+    "law": "the law is broken",
+    "outcome": "another answer was due",
+    "state": "another state was due",
+    "data": "the contents are wrong",
+    "crash": "the cache raised",
+    "hang": "the cache did not return",
+    "death": "the process ended",
+}
 
 
 def listing(
@@ -46,9 +55,10 @@ def listing(
 
 def play(factory: TargetFactory, trace: Trace, *, width: int = WIDTH) -> str:
     """The listing of ``trace`` on a target of this process."""
-    played = replay(factory, trace, keep_steps=True)
+    steps: list[Step] = []
+    played = replay(factory, trace, watch=lambda step, _: steps.append(step))
     shown = trace.with_(target=factory.description.target, release=factory.description.release)
-    return listing(shown, played.steps, played.divergence, illegal=played.illegal, width=width)
+    return listing(shown, steps, played.divergence, illegal=played.illegal, width=width)
 
 
 def header(trace: Trace, count: int, divergence: Divergence | None, width: int) -> list[str]:
@@ -106,10 +116,10 @@ def besides(snapshot: Snapshot, width: int) -> list[str]:
 
 
 def divergence_block(divergence: Divergence, width: int = WIDTH) -> list[str]:
-    """What broke, who says so, and the nodes concerned side by side."""
-    head = f"✗ {divergence.law} ({divergence.kind}, says the {divergence.oracle})"
+    """What broke, in which way, and the nodes concerned side by side."""
+    head = f"✗ {divergence.law}: {KINDS[divergence.kind]}"
     if divergence.resembles:
-        head += f", resembles {divergence.resembles}"
+        head += f"; it resembles {divergence.resembles}"
     lines = [words.printable(head)]
     lines += _wrapped(words.printable(divergence.message), width, "  ")
     if divergence.exception:

@@ -77,7 +77,7 @@ write_back, lru, page size 1, GPU 8 slots, host 12 slots
         └─ [2]   H  evicted, on host   host leaf
      free: GPU 8 of 8, host 10 of 12 · evictable 0, protected 0
 
-✗ host-leaves (law, says the law), resembles #19212
+✗ host-leaves: the law is broken; it resembles #19212
   node [1] is in evictable_host_leaves, but its child [1, 2] is still backed up
   node  should be         is
   [1]   evicted, on host  evicted, on host · host leaf

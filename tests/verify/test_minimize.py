@@ -32,7 +32,7 @@ from hicache_verify import replay as replaying
 from hicache_verify import simpler
 from hicache_verify.divergence import Divergence
 from hicache_verify.minimize import NotReproduced, SameFinding, minimize, minimize_on, performed
-from hicache_verify.replay import replay
+from hicache_verify.replay import Step, replay
 from hicache_verify.trace import Trace
 
 LARGE = Configuration(
@@ -248,11 +248,12 @@ def test_only_the_same_finding_counts(factory: Any) -> None:
 
 def test_a_replay_stops_at_what_is_illegal_or_goes_on_without_it(factory: Any) -> None:
     trace = trace_of(Insert((1,)), Unlock((1,)), Match((1,)), configuration=Configuration())
-    stopped = replay(factory, trace, keep_steps=True)
+    steps: list[Step] = []
+    stopped = replay(factory, trace, watch=lambda step, _: steps.append(step))
     assert stopped.operations == (Insert((1,)),)
     assert stopped.illegal is not None
     assert stopped.illegal[0] == 1
-    assert [step.operation for step in stopped.steps] == [Insert((1,))]
+    assert [step.operation for step in steps] == [Insert((1,))]
     skipped = replay(factory, trace, on_illegal="skip")
     assert skipped.operations == (Insert((1,)), Match((1,)))
     assert skipped.illegal == stopped.illegal

@@ -1,0 +1,66 @@
+"""What an entry of the catalogue is: one public defect, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import attrs
+
+from hicache_model.configuration import Configuration
+from hicache_model.dialects import release_key
+from hicache_model.operations import Operation
+from hicache_verify.divergence import Divergence
+from hicache_verify.trace import Trace
+
+
+class SourcePatch(NamedTuple):
+    """In ``module``, ``old`` (which occurs once) becomes ``new``; in memory only."""
+
+    module: str
+    old: str
+    new: str
+
+
+@attrs.define(frozen=True, slots=True)
+class NamedTrace:
+    """Operations that show the defect, and what they tell."""
+
+    name: str
+    tells: str
+    configuration: Configuration
+    operations: tuple[Operation, ...]
+
+    def trace(self, target: str, release: str) -> Trace:
+        return Trace(self.configuration, target, release, self.operations, {"name": self.name})
+
+
+@attrs.define(frozen=True, slots=True)
+class Entry:
+    """On each release in ``affected`` every trace diverges with one of ``laws`` (the first is the
+    entry's name for it); on those in ``fixed``, and on an affected one with ``patch``, it agrees.
+
+    ``shown_on`` is the affected and the fixed release that a reproduction takes when none is named.
+    ``looks_like`` judges the shape of a divergence whose law and release fit already.
+    """
+
+    identifier: str
+    title: str
+    references: tuple[str, ...]
+    laws: tuple[str, ...]
+    write_policies: tuple[str, ...]
+    affected: tuple[str, ...]
+    fixed: tuple[str, ...]
+    shown_on: tuple[str, str]
+    traces: tuple[NamedTrace, ...]
+    patch: SourcePatch
+    story: str
+    looks_like: Callable[[Divergence], bool] = attrs.field(eq=False, repr=False)
+    target: str = "sglang"
+
+    def affects(self, release: str) -> bool:
+        """Compared by numbers: a source tree may add words of its own to them."""
+        try:
+            return release_key(release) in {release_key(known) for known in self.affected}
+        except ValueError:
+            return False

@@ -1,0 +1,80 @@
+"""A reproduction for machines: one JSON object, made from the events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hicache_model import operations, outcomes
+from hicache_verify.catalogue.entry import Entry
+from hicache_verify.catalogue.events import (
+    EntryDone,
+    EntryStarted,
+    Event,
+    RunRefused,
+    RunStarted,
+    StepDone,
+    TraceDone,
+    TraceStarted,
+)
+
+
+class JsonReport:
+    """A listener; ``entries`` is the result so far."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EntryStarted):
+            self.entries.append({**describe(event.entry), "held": None, "runs": []})
+        elif isinstance(event, RunStarted):
+            run = event.run
+            self._runs.append(
+                {
+                    "release": run.release,
+                    "patched": run.patched,
+                    "should": run.should,
+                    "error": None,
+                    "traces": [],
+                }
+            )
+        elif isinstance(event, RunRefused):
+            self._runs[-1]["error"] = f"{event.mistake}: {event.message}".lstrip(": ")
+        elif isinstance(event, TraceStarted):
+            self._runs[-1]["traces"].append({"name": event.trace.name, "steps": []})
+        elif isinstance(event, StepDone):
+            self._runs[-1]["traces"][-1]["steps"].append(_step(event))
+        elif isinstance(event, TraceDone):
+            self._runs[-1]["traces"][-1].update(
+                verdict=event.verdict,
+                law=event.law or None,
+                message=event.message or None,
+                as_expected=event.as_expected,
+            )
+        elif isinstance(event, EntryDone):
+            self.entries[-1]["held"] = event.held
+
+    @property
+    def _runs(self) -> list[dict[str, Any]]:
+        runs: list[dict[str, Any]] = self.entries[-1]["runs"]
+        return runs
+
+
+def describe(entry: Entry) -> dict[str, Any]:
+    return {
+        "id": entry.identifier,
+        "title": entry.title,
+        "references": list(entry.references),
+        "laws": list(entry.laws),
+        "write_policies": list(entry.write_policies),
+        "affected": list(entry.affected),
+        "fixed": list(entry.fixed),
+    }
+
+
+def _step(event: StepDone) -> dict[str, Any]:
+    return {
+        "operation": operations.codec.encode(event.operation),
+        "outcome": event.outcome and outcomes.codec.encode(event.outcome),
+        "picture": list(event.picture),
+    }

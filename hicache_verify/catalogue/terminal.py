@@ -1,0 +1,182 @@
+"""A reproduction for people: step by step where the defect shows, in short where all agrees."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import IO
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from hicache_verify.catalogue.entry import Entry
+from hicache_verify.catalogue.events import (
+    AGREED,
+    DIVERGED,
+    EntryDone,
+    EntryStarted,
+    Event,
+    Run,
+    RunRefused,
+    RunStarted,
+    StepDone,
+    TraceDone,
+    TraceStarted,
+)
+from hicache_verify.report import words
+
+WIDTH = 100
+
+
+def console_for(file: IO[str]) -> Console:
+    """At most ``WIDTH`` columns; exactly that many where there is no terminal."""
+    console = Console(file=file, highlight=False, soft_wrap=True)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+    return console
+
+
+class TerminalReport:
+    """A listener that writes as things happen."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.done: list[TraceDone | RunRefused] = []
+        self.last: StepDone | None = None
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EntryStarted):
+            self._entry(event.entry)
+        elif isinstance(event, RunStarted):
+            self._run(event.run)
+        elif isinstance(event, TraceStarted):
+            self._trace(event)
+        elif isinstance(event, StepDone):
+            self._step(event)
+        elif isinstance(event, TraceDone):
+            self._trace_done(event)
+        elif isinstance(event, RunRefused):
+            self.done.append(event)
+            self._line(f"could not be played: {event.message}", "red")
+        elif isinstance(event, EntryDone):
+            self._summary(event)
+
+    def _line(self, text: str = "", style: str = "") -> None:
+        for line in textwrap.wrap(words.printable(text), self.console.width) or [""]:
+            self._raw(line, style)
+
+    def _raw(self, line: str, style: str = "") -> None:
+        """A line that was laid out already, such as a piece of a tree."""
+        self.console.print(Text(line, style=style, overflow="ignore", no_wrap=True))
+
+    def _entry(self, entry: Entry) -> None:
+        self.done = []
+        self._line(f"{entry.references[0]}  {entry.title}", "bold")
+        self._line(facts(entry), "dim")
+        self._line()
+        self._line(entry.story)
+
+    def _run(self, run: Run) -> None:
+        self._line()
+        title = f"{run.entry.target} {run.release}{', patched' if run.patched else ''}"
+        self.console.print(
+            Rule(Text(f"{title}: should {_should(run)}", style="bold"), align="left")
+        )
+        if run.patched:
+            for sign, line in changed_lines(run.entry):
+                self._raw(f"{sign} {line}", "red" if sign == "-" else "green")
+
+    def _trace(self, event: TraceStarted) -> None:
+        self.last = None
+        self._line()
+        self._line(event.trace.name, "bold")
+        if event.run.should == DIVERGED:
+            self._line(event.trace.tells)
+            self._line(words.configuration_text(event.trace.configuration), "dim")
+
+    def _step(self, event: StepDone) -> None:
+        self.last = event
+        operation = words.operation_text(event.operation, 60)
+        self._raw(f"{event.number:>3}  {operation}  →  {words.outcome_text(event.outcome)}")
+        if event.run.should == DIVERGED:
+            self._picture(event)
+
+    def _picture(self, event: StepDone) -> None:
+        for line in event.picture:
+            self._raw(line, "red" if line.startswith("  ✗") else "")
+
+    def _trace_done(self, event: TraceDone) -> None:
+        self.done.append(event)
+        if self.last is not None and event.run.should != DIVERGED:
+            self._picture(self.last)
+        for line in event.report:
+            self._raw(line, "red")
+        if event.verdict == AGREED:
+            self._line("cache and model agree", "green" if event.as_expected else "red")
+        elif event.verdict != DIVERGED:
+            self._line(f"could not be played: {event.message}", "red")
+
+    def _summary(self, event: EntryDone) -> None:
+        self._line()
+        self.console.print(summary(event.entry, self.done))
+        sentence = {
+            True: "every expectation held",
+            False: "an expectation did not hold",
+            None: "not every release could be played",
+        }[event.held]
+        style = "bold green" if event.held else "bold red"
+        self._line(f"{event.entry.references[0]}: {sentence}", style)
+        self._line()
+
+
+def facts(entry: Entry) -> str:
+    return (
+        f"{', '.join(entry.references)} · law {entry.laws[0]} · {', '.join(entry.write_policies)}"
+        f" · {entry.target} {_span(entry.affected)}, fixed in {entry.fixed[0]}"
+    )
+
+
+def changed_lines(entry: Entry) -> list[tuple[str, str]]:
+    """The lines of the patch that differ, as in a diff."""
+    old, new = entry.patch.old.splitlines(), entry.patch.new.splitlines()
+    gone = [("-", line.strip()) for line in old if line not in new]
+    return gone + [("+", line.strip()) for line in new if line not in old]
+
+
+def summary(entry: Entry, done: list[TraceDone | RunRefused]) -> Table:
+    """One row a run, one column a trace."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for heading in ("release", "should", *(trace.name for trace in entry.traces)):
+        table.add_column(heading)
+    for run in dict.fromkeys((event.run.release, event.run.patched) for event in done):
+        events = [e for e in done if (e.run.release, e.run.patched) == run]
+        name = f"{run[0]}, patched" if run[1] else run[0]
+        table.add_row(name, _should(events[0].run), *map(_verdict, events))
+    return table
+
+
+def listed(entries: tuple[Entry, ...]) -> Table:
+    """The catalogue in a few lines."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for heading in ("entry", "law", "affected", "fixed in", "what it is"):
+        table.add_column(heading)
+    for entry in entries:
+        affected, fixed = _span(entry.affected), entry.fixed[0]
+        table.add_row(entry.identifier, entry.laws[0], affected, fixed, entry.title)
+    return table
+
+
+def _span(releases: tuple[str, ...]) -> str:
+    return f"{releases[0]} to {releases[-1]}" if len(releases) > 1 else releases[0]
+
+
+def _should(run: Run) -> str:
+    return "diverge" if run.should == DIVERGED else "agree"
+
+
+def _verdict(event: TraceDone | RunRefused) -> Text:
+    if isinstance(event, RunRefused):
+        return Text("not played", style="red")
+    word = {AGREED: "agrees", DIVERGED: event.law}.get(event.verdict, event.verdict)
+    sign, style = ("✓", "green") if event.as_expected else ("✗", "red")
+    return Text(f"{sign} {word}", style=style)

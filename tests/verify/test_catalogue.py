@@ -1,0 +1,313 @@
+"""The catalogue: entries that hold together, conservative likeness, and reproductions that end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from hicache_impl.sglang import fetch
+from hicache_impl.sglang.releases import KNOWN
+from hicache_model.dialects import Dialect
+from hicache_model.laws import LAWS
+from hicache_model.operations import CompleteLoads, EvictDevice, Insert, LoadBack
+from hicache_model.reference import Reference
+from hicache_model.rules import refusal
+from hicache_model.snapshot import Node, Path
+from hicache_verify.catalogue import ENTRIES, Entry, UnknownEntry, command, find, resembles
+from hicache_verify.catalogue.events import (
+    AGREED,
+    DIVERGED,
+    FAILED,
+    EntryDone,
+    Event,
+    RunRefused,
+    StepDone,
+    TraceDone,
+)
+from hicache_verify.catalogue.reproduce import reproduce, runs
+from hicache_verify.divergence import Divergence, NodePair
+
+HOST_LEAF, LIFETIME = find(["19212", "27631"])
+every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.identifier)
+
+
+# -- entries ---------------------------------------------------------------------------------------
+
+
+@every_entry
+def test_an_entry_holds_together(entry: Entry) -> None:
+    assert set(entry.laws) <= set(LAWS)
+    assert set(entry.affected) | set(entry.fixed) <= set(KNOWN)
+    assert not set(entry.affected) & set(entry.fixed)
+    assert entry.shown_on[0] in entry.affected
+    assert entry.shown_on[1] in entry.fixed
+    assert entry.story.endswith(".")
+    assert entry.patch.old != entry.patch.new
+
+
+@every_entry
+def test_its_traces_are_legal_to_the_end_where_the_defect_is_not(entry: Entry) -> None:
+    for named in entry.traces:
+        assert named.configuration.write_policy in entry.write_policies
+        model = Reference(named.configuration, Dialect.of(entry.shown_on[1]))
+        for op in named.operations:
+            assert refusal(model, op) is None
+            model.apply(op)
+
+
+@every_entry
+def test_its_patch_applies_to_every_affected_release(entry: Entry) -> None:
+    cached = sorted(set(entry.affected) & set(fetch.cached_releases()))
+    if not cached:
+        pytest.skip("none of its releases is in the cache")
+    for release in cached:
+        file = fetch.unpacked(release).joinpath(*entry.patch.module.split(".")[1:])
+        text = file.with_suffix(".py").read_text(encoding="utf-8")
+        assert text.count(entry.patch.old) == 1, release
+
+
+def test_entries_are_found_by_their_numbers() -> None:
+    assert find(["#19212", "19212"]) == (HOST_LEAF,)
+    with pytest.raises(UnknownEntry, match="no entry '1' in the catalogue; it has 19212, 27631"):
+        find(["1"])
+
+
+# -- likeness --------------------------------------------------------------------------------------
+
+KEPT = Node(Path(None, (1,)), 1, None, (0,), 0, 0, False, True)
+DUE = attrs.evolve(KEPT, in_host_leaves=False)
+BROKEN_SET = Divergence(
+    "law",
+    "host-leaves",
+    "law",
+    "broken",
+    3,
+    EvictDevice(2),
+    (NodePair(KEPT.path, DUE, KEPT),),
+)
+LOST_LOAD = Divergence("law", "pinned-until-ack", "law", "broken", 4, LoadBack((1,)))
+
+
+@pytest.mark.parametrize("release", ["0.5.9", "0.5.10", "0.5.10.post1", "0.5.10.post1+local"])
+def test_a_broken_host_leaf_set_resembles_its_issue(release: str) -> None:
+    assert resembles(BROKEN_SET, release) == "#19212"
+
+
+def test_a_load_that_lost_its_pages_resembles_its_issue() -> None:
+    assert resembles(LOST_LOAD, "0.5.14") == "#27631"
+    assert resembles(attrs.evolve(LOST_LOAD, kind="data", law="bytes"), "0.5.9") == "#27631"
+
+
+@pytest.mark.parametrize(
+    ("divergence", "release"),
+    [
+        (BROKEN_SET, "0.5.11"),
+        (BROKEN_SET, "0.5.10.post2"),
+        (BROKEN_SET, "unknown"),
+        (attrs.evolve(BROKEN_SET, law="device-leaves"), "0.5.9"),
+        (attrs.evolve(BROKEN_SET, nodes=()), "0.5.9"),
+        (attrs.evolve(BROKEN_SET, nodes=(NodePair(KEPT.path, KEPT, DUE),)), "0.5.9"),
+        (attrs.evolve(BROKEN_SET, nodes=(NodePair(KEPT.path, None, KEPT),)), "0.5.9"),
+        (LOST_LOAD, "0.5.15"),
+        (attrs.evolve(LOST_LOAD, operation=CompleteLoads(1)), "0.5.14"),
+        (attrs.evolve(LOST_LOAD, operation=None), "0.5.14"),
+        (attrs.evolve(LOST_LOAD, law="conservation"), "0.5.14"),
+        (attrs.evolve(LOST_LOAD, kind="crash"), "0.5.14"),
+    ],
+)
+def test_what_does_not_fit_in_all_respects_resembles_nothing(
+    divergence: Divergence, release: str
+) -> None:
+    assert resembles(divergence, release) is None
+
+
+# -- reproducing, with a player that only talks ----------------------------------------------------
+
+
+def player(*lines: str) -> list[str]:
+    """A child process that runs these lines of Python; ``say(**fields)`` tells its parent."""
+    script = """
+        import json, os, sys, time
+        job = json.load(sys.stdin)
+        def say(**line): print(json.dumps(line), flush=True)
+    """
+    return [sys.executable, "-c", "\n".join([textwrap.dedent(script), *lines])]
+
+
+STEP = "say(**{'is': 'step', 'number': 1, 'operation': {'op': 'insert', 'tokens': [1]}, "
+STEP += "'outcome': {'outcome': 'inserted', 'prefix_length': 0}, 'picture': ['tree']})"
+OPENED = "say(**{'is': 'opened'})"
+AS_DUE = (
+    "bad = not job['patches'] and job['release'] == '0.5.10.post1'",
+    OPENED,
+    "for text in job['traces']:",
+    f"    {STEP}",
+    "    verdict, law = ('diverged', 'host-leaves') if bad else ('agreed', '')",
+    "    say(**{'is': 'done', 'verdict': verdict, 'law': law, 'message': '', 'report': []})",
+)
+
+
+def told(command_: Iterable[str], **options: Any) -> list[Event]:
+    return list(reproduce([HOST_LEAF], player=command_, **options))
+
+
+def test_the_affected_release_its_patch_and_the_fixed_one_are_played() -> None:
+    events = told(player(*AS_DUE))
+    done = [event for event in events if isinstance(event, TraceDone)]
+    assert [(e.run.release, e.run.patched, e.verdict) for e in done] == [
+        ("0.5.10.post1", False, DIVERGED),
+        ("0.5.10.post1", False, DIVERGED),
+        ("0.5.10.post1", True, AGREED),
+        ("0.5.10.post1", True, AGREED),
+        ("0.5.18", False, AGREED),
+        ("0.5.18", False, AGREED),
+    ]
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert steps[0].operation == Insert((1,))
+    assert steps[0].picture == ("tree",)
+    assert events[-1] == EntryDone(HOST_LEAF, True)
+
+
+def test_every_release_that_an_entry_names_can_be_asked_for() -> None:
+    asked = [(run.release, run.patched) for run in runs(HOST_LEAF, True)]
+    assert len(asked) == len(set(asked)) == 2 * len(HOST_LEAF.affected) + len(HOST_LEAF.fixed)
+
+
+SILENT = "the process did not answer within 0.5 seconds and was killed"
+DONE = "say(**{'is': 'done', 'verdict': 'diverged', 'law': 'sizes', 'message': '', 'report': []})"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ((OPENED, "time.sleep(60)"), SILENT),
+        ((OPENED, STEP, "os._exit(3)"), "the process ended before it was done"),
+        ((OPENED, "print('nonsense')"), r"the process said 'nonsense\n'"),
+        ((OPENED, "print('[]')"), r"the process said '[]\n'"),
+        ((OPENED, DONE, DONE), ""),
+    ],
+)
+def test_whatever_the_process_does_is_told_and_is_not_as_expected(
+    lines: tuple[str, ...], words: str
+) -> None:
+    events = told(player(*lines), step_s=0.5)
+    done = next(event for event in events if isinstance(event, TraceDone))
+    assert not done.as_expected
+    assert done.message == words
+    assert done.verdict == (FAILED if words else DIVERGED)
+    assert events[-1] == EntryDone(HOST_LEAF, False)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'no\\nnet'})",), "no net"),
+        (("time.sleep(60)",), SILENT),
+        (("os._exit(1)",), "the process ended before it was done"),
+    ],
+)
+def test_a_release_that_cannot_be_had_decides_nothing(lines: tuple[str, ...], words: str) -> None:
+    events = told(player(*lines), opening_s=0.5)
+    refused = next(event for event in events if isinstance(event, RunRefused))
+    assert words in refused.message
+    assert events[-1] == EntryDone(HOST_LEAF, None)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def ask(*ids: str, **flags: Any) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    code = command.reproduce_command(ids, out=out, err=err, **flags)
+    return code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def play_with(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def use(*lines: str) -> None:
+        def fake(entries: Iterable[Entry], every_release: bool) -> Iterator[Event]:
+            return reproduce(entries, every_release=every_release, player=player(*lines))
+
+        monkeypatch.setattr(command, "reproduce", fake)
+
+    return use
+
+
+def test_exit_0_when_every_expectation_held(play_with: Any) -> None:
+    play_with(*AS_DUE)
+    code, out, err = ask("19212")
+    assert (code, err) == (0, "")
+    assert "#19212: every expectation held" in out
+    assert "+ if child.backuped:" in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_exit_1_when_one_did_not(play_with: Any) -> None:
+    play_with(OPENED, DONE, DONE)
+    code, out, err = ask("19212")
+    assert (code, err) == (1, "")
+    assert "#19212: an expectation did not hold" in out
+
+
+def test_exit_2_when_it_could_not_be_tried(play_with: Any) -> None:
+    play_with("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'offline'})")
+    code, _, err = ask("19212")
+    assert code == 2
+    assert err == "sglang 0.5.18: offline\n"
+    assert ask("12") == (2, "", "no entry '12' in the catalogue; it has 19212, 27631\n")
+    assert ask() == (
+        2,
+        "",
+        "name an entry, or give --all or --list; the catalogue has 19212, 27631\n",
+    )
+
+
+def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:
+    play_with(*AS_DUE)
+    code, out, err = ask("19212", json_=True)
+    data = json.loads(out)
+    assert (code, err, data["verdict"]) == (0, "", "held")
+    trace = data["entries"][0]["runs"][0]["traces"][0]
+    assert trace["law"] == "host-leaves"
+    assert trace["steps"][0]["operation"] == {"op": "insert", "tokens": [1]}
+    play_with("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'offline'})")
+    code, out, err = ask(all_=True, json_=True)
+    assert (code, json.loads(out)["verdict"]) == (2, "error")
+    assert json.loads(ask("x", json_=True)[1])["verdict"] == "error"
+
+
+def test_the_list_names_every_entry() -> None:
+    code, out, _ = ask(list_=True)
+    assert code == 0
+    assert all(entry.identifier in out and entry.laws[0] in out for entry in ENTRIES)
+    data = json.loads(ask(list_=True, json_=True)[1])
+    assert [entry["id"] for entry in data["entries"]] == ["19212", "27631"]
+
+
+# -- on the real releases --------------------------------------------------------------------------
+
+
+def test_the_real_affected_release_diverges() -> None:
+    if "0.5.10.post1" not in fetch.cached_releases():
+        pytest.skip("0.5.10.post1 is not in the cache")
+    one = attrs.evolve(HOST_LEAF, traces=HOST_LEAF.traces[:1])
+    for event in reproduce([one]):
+        if isinstance(event, TraceDone):
+            assert (event.verdict, event.law) == (DIVERGED, "host-leaves")
+            break
+
+
+@pytest.mark.slow
+@every_entry
+def test_every_expectation_holds_on_every_release(entry: Entry) -> None:
+    events = list(reproduce([entry], every_release=True))
+    wrong = [e for e in events if isinstance(e, TraceDone) and not e.as_expected]
+    assert wrong == []
+    assert events[-1] == EntryDone(entry, True)
