@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hicache_verify.autopsy import Ending
+from hicache_verify.cannot_run import CannotRun
 from hicache_verify.executor import Executor, Worker
 from hicache_verify.messages import (
     Attempt,
@@ -28,17 +29,6 @@ _LAST_WORD: dict[type[Job], type[Reply]] = {
     Attempt: Attempted,
     Minimize: Minimized,
 }
-
-
-class CannotRun(RuntimeError):
-    """There is nothing to run, and the user can do something about it; one line says what.
-
-    ``detail`` is for those who mend the tool.
-    """
-
-    def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail
 
 
 def open_worker(executor: Executor, spec: TargetSpec) -> tuple[Worker, Opened]:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hicache_verify import events
-from hicache_verify.asking import CannotRun, ask, detail, open_worker, say
+from hicache_verify.asking import ask, detail, open_worker, say
 from hicache_verify.autopsy import Ending, judge
+from hicache_verify.cannot_run import CannotRun
 from hicache_verify.cells import BadCell, Cell
 from hicache_verify.executor import Executor, Worker
 from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.journal import Pulse
 from hicache_verify.ledger import Ledger
 from hicache_verify.messages import Found, Key, Leg, LegDone, Minimize, Minimized, Opened, Reply
-from hicache_verify.plan import Plan, Share, shares
+from hicache_verify.plan import Plan, Share, least, shares
 from hicache_verify.seeds import derive
 
 
@@ -63,12 +64,13 @@ class Campaign:
         self._ledger.settle(None)
         return self._finish(problem, interrupted)
 
-    # -- cells ----------------------------------------------------------------------------------
+    # -- cells -------------------------------------------------------------------------------------
 
     def _open(self) -> tuple[Cell, ...]:
         plan = self._plan
         self._emit(events.TargetOpening(plan.spec))
         opened = self._start_worker()
+        self._ledger.release = opened.description.release
         try:
             cells = plan.selection.expand(opened.description)
         except BadCell as error:
@@ -83,6 +85,7 @@ class Campaign:
                 examples=plan.examples,
                 budget=plan.budget,
                 versions=opened.versions,
+                seconds=self._seconds(),
             )
         )
         return cells
@@ -104,6 +107,8 @@ class Campaign:
         for share in shares(self._plan, began, until):
             if abandoned is None and not self._done():
                 abandoned = self._go(cell, share)
+        if abandoned is None and self._examples == examples:
+            abandoned = self._go(cell, least(self._plan))
         self._emit(
             events.CellFinished(
                 cell,
@@ -118,7 +123,7 @@ class Campaign:
     def _done(self) -> bool:
         return len(self._ledger) >= (1 if self._plan.first else self._plan.limits.findings)
 
-    # -- legs -----------------------------------------------------------------------------------
+    # -- legs --------------------------------------------------------------------------------------
 
     def _go(self, cell: Cell, share: Share) -> str | None:
         """One source in one cell, over as many workers as it takes; why it was abandoned, if so."""
@@ -177,7 +182,7 @@ class Campaign:
     def _seconds(self) -> float:
         return self._clock() - self._started
 
-    # -- workers --------------------------------------------------------------------------------
+    # -- workers -----------------------------------------------------------------------------------
 
     def _start_worker(self) -> Opened:
         self._worker, opened = open_worker(self._executor, self._plan.spec)
@@ -248,7 +253,7 @@ class Campaign:
         finally:
             worker.close()
 
-    # -- the result -----------------------------------------------------------------------------
+    # -- the result --------------------------------------------------------------------------------
 
     def _finish(self, problem: str | None, interrupted: bool) -> events.CampaignFinished:
         found = self._ledger.findings

@@ -12,6 +12,7 @@ from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
 
 ALL = "all"
 MAX_CELLS = 1024
+MAX_PAGE_SIZE = 1024
 
 
 class BadCell(ValueError):
@@ -32,11 +33,21 @@ class Cell:
 
 @attrs.define(frozen=True, slots=True)
 class Selection:
-    """What was asked for; ``("all",)`` stands for everything that the target knows."""
+    """What was asked for; ``("all",)`` stands for everything that the target knows.
+
+    Raises BadCell for what no target knows.
+    """
 
     write_policies: tuple[str, ...] = ("write_back",)
     page_sizes: tuple[int, ...] = (1,)
     eviction_policies: tuple[str, ...] = ("lru",)
+
+    def __attrs_post_init__(self) -> None:
+        _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
+        _choose("eviction policy", self.eviction_policies, EVICTION_POLICIES, "known are")
+        for size in self.page_sizes:
+            if not 1 <= size <= MAX_PAGE_SIZE:
+                raise BadCell(f"page size {size} is not in 1..{MAX_PAGE_SIZE}")
 
     def expand(self, target: Description) -> tuple[Cell, ...]:
         """The cells, in the order asked for; BadCell for a policy that the target does not know."""
@@ -44,9 +55,6 @@ class Selection:
         known = tuple(p for p in EVICTION_POLICIES if p in target.eviction_policies)
         release = f"{target.target} {target.release} has"
         eviction = _choose("eviction policy", self.eviction_policies, known, release)
-        for size in self.page_sizes:
-            if not 1 <= size <= 1024:
-                raise BadCell(f"page size {size} is not in 1..1024")
         cells = tuple(itertools.starmap(Cell, itertools.product(write, self.page_sizes, eviction)))
         if not 0 < len(cells) <= MAX_CELLS:
             raise BadCell(f"{len(cells)} combinations; a run takes 1 to {MAX_CELLS}")

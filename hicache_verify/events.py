@@ -24,7 +24,7 @@ class TargetOpening:
 
 @attrs.frozen
 class CampaignStarted:
-    """The target is open. ``left_out`` are eviction policies that it lacks."""
+    """The target is open, after so many seconds. ``left_out`` are eviction policies it lacks."""
 
     target: Description
     spec: TargetSpec
@@ -34,6 +34,7 @@ class CampaignStarted:
     examples: int | None
     budget: float | None
     versions: tuple[tuple[str, str], ...]
+    seconds: float
 
 
 @attrs.frozen

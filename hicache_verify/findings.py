@@ -8,6 +8,7 @@ from hicache_impl.target import Description
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.messages import Case
+from hicache_verify.replay import Step
 from hicache_verify.trace import Plain, Trace
 
 
@@ -33,6 +34,7 @@ class Finding:
     found_after: FoundAfter
     minimized: bool = False
     repeats: int = 0
+    steps: tuple[Step, ...] = attrs.field(default=(), repr=False)
 
     def trace(self, target: Description, tool: str) -> Trace:
         """The durable form; ``tool`` is the version that found it."""

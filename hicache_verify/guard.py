@@ -11,6 +11,8 @@ import traceback as tracebacks
 from collections.abc import Callable
 from types import TracebackType
 
+import attrs
+
 from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
@@ -18,6 +20,7 @@ from hicache_verify.divergence import Divergence
 from hicache_verify.journal import Journal, Phase
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.messages import Attempt, Attempted, Case
+from hicache_verify.replay import Step
 
 OURS = ("hicache_verify", "hicache_model")
 MAX_TRACEBACK = 20_000
@@ -81,19 +84,30 @@ class Guard:
         """A case from its start to its first divergence."""
         divergence = self.start(job.case.configuration)
         illegal: tuple[int, str] | None = None
+        steps: list[Step] = []
         for index, op in enumerate(job.case.operations):
             if divergence is not None or self.lockstep is None:
                 break
             reason = self.lockstep.illegal(op)
             if reason is None:
                 divergence = self.step(op)
+                if job.keep_steps:
+                    steps.append(self._seen(op, divergence))
                 continue
             illegal = illegal or (index, reason)
             if not job.skip_illegal:
                 break
         divergence = divergence or self.finish()
         self.leave()
-        return Attempted(divergence, self.case, illegal)
+        return Attempted(divergence, self.case, illegal, tuple(steps))
+
+    def _seen(self, op: Operation, divergence: Divergence | None) -> Step:
+        """What the last step showed, without the contents of the slots."""
+        assert self.lockstep is not None
+        if divergence is not None and divergence.exception is not None:
+            return Step(op, None, None)
+        seen = attrs.evolve(self.lockstep.actual, device_kv=(), host_kv=())
+        return Step(op, self.lockstep.outcome, seen)
 
     def _build(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from hicache_verify.catalogue.resemblance import resembles
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import FindingFound, FindingSettled, Listener
 from hicache_verify.findings import Finding, FoundAfter
@@ -14,6 +15,7 @@ class Ledger:
     """Every finding that is added is settled later: minimized, or as it was found."""
 
     def __init__(self, seed: int, emit: Listener) -> None:
+        self.release = ""
         self._seed = seed
         self._emit = emit
         self._findings: dict[Key, Finding] = {}
@@ -43,6 +45,7 @@ class Ledger:
         return None if self._unsettled is None else self._findings[self._unsettled]
 
     def add(self, divergence: Divergence, case: Case, leg: Leg, after: FoundAfter) -> None:
+        divergence = self._likened(divergence)
         number = len(self._findings) + 1
         finding = Finding(number, leg.cell, leg.source, self._seed, divergence, case, after)
         self._findings[divergence.key] = finding
@@ -57,9 +60,17 @@ class Ledger:
         key, self._unsettled = self._unsettled, None
         if result is not None:
             self._findings[key] = attrs.evolve(
-                self._findings[key], case=result.case, divergence=result.divergence, minimized=True
+                self._findings[key],
+                case=result.case,
+                divergence=self._likened(result.divergence),
+                steps=result.steps,
+                minimized=True,
             )
         self._emit(FindingSettled(self._findings[key]))
+
+    def _likened(self, divergence: Divergence) -> Divergence:
+        """With the public issue that it looks like, if the catalogue knows one."""
+        return attrs.evolve(divergence, resembles=resembles(divergence, self.release))
 
     def repeat(self, key: Key, times: int) -> None:
         finding = self._findings[key]

@@ -11,6 +11,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
+from hicache_verify.replay import Step
 
 Key: TypeAlias = tuple[str, str, str]
 
@@ -44,10 +45,14 @@ class Leg:
 
 @attrs.frozen
 class Attempt:
-    """Run ``case`` once, in the worker itself; illegal operations end it, or are left out."""
+    """Run ``case`` once, in the worker itself.
+
+    Illegal operations end it, or are left out. ``keep_steps`` brings back what was seen on the way.
+    """
 
     case: Case
     skip_illegal: bool = False
+    keep_steps: bool = False
 
 
 @attrs.frozen
@@ -100,11 +105,12 @@ class Found:
 
 @attrs.frozen
 class Minimized:
-    """The shortest case found for the finding with ``key``, and how it diverges."""
+    """The shortest case found for the finding with ``key``, how it diverges, and its steps."""
 
     key: Key
     case: Case
     divergence: Divergence
+    steps: tuple[Step, ...] = ()
 
 
 @attrs.frozen
@@ -124,6 +130,7 @@ class Attempted:
     divergence: Divergence | None
     case: Case
     illegal: tuple[int, str] | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @attrs.frozen

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import TypeAlias
 
 import attrs
 
 from hicache_impl.target import Description
 from hicache_verify.divergence import Divergence
 from hicache_verify.guard import RefusedConfiguration
-from hicache_verify.messages import Attempt, Attempted, Case, Key, Minimized
+from hicache_verify.messages import Attempt, Attempted, Case, Minimized
 from hicache_verify.minimize import NotReproduced, minimize
+from hicache_verify.replay import Step
 from hicache_verify.trace import Trace
+
+MOST_STEPS = 200
+
+Run: TypeAlias = Callable[[Attempt], Attempted]
+Same: TypeAlias = Callable[[Divergence], bool]
 
 
 @attrs.define
 class Candidates:
     """Answers whether a trace still shows the finding; after ``most`` questions, always no."""
 
-    attempt: Callable[[Attempt], Attempted]
-    same: Callable[[Divergence], bool]
+    run: Run
+    same: Same
     most: int
     best: Attempted | None = None
 
@@ -29,7 +36,7 @@ class Candidates:
             return False
         self.most -= 1
         try:
-            done = self.attempt(Attempt(Case(trace.configuration, trace.operations), True))
+            done = self.run(Attempt(Case(trace.configuration, trace.operations), skip_illegal=True))
         except RefusedConfiguration:
             return False
         if done.divergence is None or not self.same(done.divergence):
@@ -50,16 +57,29 @@ def minimize_case(
     with contextlib.suppress(NotReproduced):
         minimize(trace, candidates, budget_s=seconds)
     best = candidates.best
-    if best is None or best.divergence is None:
-        return Minimized(divergence.key, case, divergence)
-    return Minimized(divergence.key, best.case, best.divergence)
+    if best is not None and best.divergence is not None:
+        case, found = best.case, best.divergence
+    else:
+        found = divergence
+    return Minimized(divergence.key, case, found, steps_of(case, found, candidates.run))
 
 
-def same_key(key: Key) -> Callable[[Divergence], bool]:
-    return lambda found: found.key == key
+def steps_of(case: Case, divergence: Divergence, run: Run) -> tuple[Step, ...]:
+    """What was seen after each operation; nothing of the last one where it ends the process."""
+    if len(case.operations) > MOST_STEPS:
+        return ()
+    if divergence.kind not in ("hang", "death") or not case.operations:
+        return run(Attempt(case, keep_steps=True)).steps
+    *before, last = case.operations
+    seen = run(Attempt(attrs.evolve(case, operations=tuple(before)), keep_steps=True)).steps
+    return (*seen, Step(last, None, None))
 
 
-def same_ending(divergence: Divergence) -> Callable[[Divergence], bool]:
+def same_key(divergence: Divergence) -> Same:
+    return lambda found: found.key == divergence.key
+
+
+def same_ending(divergence: Divergence) -> Same:
     """For a process that hung or died: from outside, its place in the target is not certain."""
     wanted = (divergence.kind, divergence.law, divergence.exception)
     return lambda found: (found.kind, found.law, found.exception) == wanted

@@ -11,6 +11,7 @@ from hicache_verify.targets import TargetSpec
 from hicache_verify.watch import Limits
 
 HYPOTHESIS, RANDOM = "hypothesis", "random"
+LEAST_EXAMPLES = 3
 HYPOTHESIS_SHARE = 4
 """Hypothesis gets one part in so many of a cell, the fast source the rest."""
 
@@ -48,3 +49,8 @@ def shares(plan: Plan, now: float, until: float | None) -> Iterator[Share]:
     rest = None if plan.examples is None or some is None else plan.examples - some
     yield Share(HYPOTHESIS, some, soon)
     yield Share(RANDOM, rest, until)
+
+
+def least(plan: Plan) -> Share:
+    """What a cell gets for which no time was left: no cell agrees without having been looked at."""
+    return Share(plan.sources[-1], LEAST_EXAMPLES, None)

@@ -7,6 +7,7 @@ can lose the finding.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -26,6 +27,10 @@ MAX_FINDINGS = 64
 Minimizer = Callable[[Case, Divergence], Minimized]
 
 
+class TimeIsUp(BaseException):
+    """Ends a leg between two examples. Hypothesis lets it through, as it is no Exception."""
+
+
 class Session:
     """One leg of a run, inside the worker."""
 
@@ -37,6 +42,7 @@ class Session:
         *,
         send: Callable[[Reply], None],
         minimize: Minimizer,
+        deadline: float | None = None,
     ) -> None:
         self.factory = factory
         self._guard = Guard(factory, journal, exact=False)
@@ -44,6 +50,7 @@ class Session:
         self._leg = leg
         self._send = send
         self._minimize = minimize
+        self._deadline = deadline
         self._known: set[Key] = set(leg.known)
         self._found = 0
         self._repeats: Counter[Key] = Counter()
@@ -53,9 +60,12 @@ class Session:
     def start(self, configuration: Configuration) -> Lockstep:
         """Begin an example with a fresh cache; the menu looks at the lockstep's model.
 
-        Where not even a cache could be built, the first ``step`` returns that divergence.
+        Where not even a cache could be built, the first ``step`` returns that divergence. Raises
+        TimeIsUp after the deadline.
         """
         self.end()
+        if self._late():
+            raise TimeIsUp
         self._note(self._guard.start(configuration))
         return self._guard.lockstep or Unbuilt(self.factory, configuration)
 
@@ -76,6 +86,13 @@ class Session:
             self._to_minimize = None
             self._send(self._minimize(case, found))
         return divergence
+
+    def over(self) -> bool:
+        """Whether the leg may end, so that what a source says to that is of no interest."""
+        return self.stop() or self._late()
+
+    def _late(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
 
     def stop(self) -> bool:
         """Whether the source must end now, between two operations or examples."""

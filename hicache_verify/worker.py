@@ -42,7 +42,7 @@ from hicache_verify.messages import (
     Reply,
 )
 from hicache_verify.minimizing import Candidates, minimize_case, same_ending, same_key
-from hicache_verify.session import Session
+from hicache_verify.session import Session, TimeIsUp
 from hicache_verify.targets import open_factory
 from hicache_verify.watch import Limits
 
@@ -98,16 +98,23 @@ class Worker:
         return self._isolated(job) if job.isolated else self._minimize(job.case, job.divergence)
 
     def _explore(self, leg: Leg) -> LegDone:
+        deadline = None if leg.seconds is None else time.monotonic() + leg.seconds
         session = Session(
             self._factory,
             self._journal,
             leg,
             send=self._connection.send,
             minimize=self._minimize,
+            deadline=deadline,
         )
-        deadline = None if leg.seconds is None else time.monotonic() + leg.seconds
-        source = _source(leg.source)
-        source(session, leg.cell, seed=leg.seed, examples=leg.examples, deadline=deadline)
+        try:
+            source = _source(leg.source)
+            source(session, leg.cell, seed=leg.seed, examples=leg.examples, deadline=deadline)
+        except TimeIsUp:
+            pass
+        except Exception:
+            if not session.over():
+                raise  # Hypothesis calls it flaky when a leg ends in the middle of its examples
         return session.done()
 
     def _attempt(self, job: Attempt) -> Attempted | Refused:
@@ -118,7 +125,7 @@ class Worker:
 
     def _minimize(self, case: Case, divergence: Divergence) -> Minimized:
         guard = Guard(self._factory, self._journal, exact=True)
-        candidates = Candidates(guard.run, same_key(divergence.key), CANDIDATES)
+        candidates = Candidates(guard.run, same_key(divergence), CANDIDATES)
         with self._journal.minimizing():
             return self._shortest(case, divergence, candidates, self._limits.minimizing)
 

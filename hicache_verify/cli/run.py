@@ -1,0 +1,178 @@
+"""``hicache-verify run``: search for divergences."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hicache_verify.cli.options import (
+    CONTEXT,
+    comma_list,
+    json_option,
+    sizes,
+    target_options,
+    target_spec,
+)
+
+if TYPE_CHECKING:
+    from hicache_verify.cells import Selection
+    from hicache_verify.events import CampaignFinished, Listener
+    from hicache_verify.plan import Plan
+    from hicache_verify.report.files import Files
+
+AGREED, DIVERGED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+DEFAULT_BUDGET = 60.0
+DEFAULT_OUT = "hicache-findings"
+SOURCES = {
+    "hypothesis": ("hypothesis",),
+    "random": ("random",),
+    "both": ("hypothesis", "random"),
+}
+
+
+@click.command(context_settings=CONTEXT)
+@target_options
+@click.option(
+    "--write-policy",
+    callback=comma_list,
+    default="write_back",
+    show_default=True,
+    metavar="P[,P]|all",
+    help="write_back, write_through, write_through_selective.",
+)
+@click.option("--page-size", callback=sizes, default="1", show_default=True, metavar="N[,N]")
+@click.option(
+    "--eviction-policy",
+    callback=comma_list,
+    default="lru",
+    show_default=True,
+    metavar="P[,P]|all",
+    help="lru, lfu, fifo, mru, filo, priority, slru.",
+)
+@click.option(
+    "--examples", type=click.IntRange(1, 10**9), help="For each combination, instead of a budget."
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(0.1, 10**7),
+    metavar="SECONDS",
+    help="For all combinations together; 60 where --examples is not given.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--first", is_flag=True, help="Stop at the first divergence.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_OUT,
+    show_default=True,
+    help="Where findings are written.",
+)
+@json_option
+@click.option(
+    "--source-of-operations",
+    "sources",
+    type=click.Choice(list(SOURCES)),
+    default="both",
+    show_default=True,
+)
+def run(
+    target: str | None,
+    release: str | None,
+    source: str | None,
+    installed: bool,
+    write_policy: tuple[str, ...],
+    page_size: tuple[int, ...],
+    eviction_policy: tuple[str, ...],
+    examples: int | None,
+    budget: float | None,
+    seed: int,
+    first: bool,
+    out: Path,
+    as_json: bool,
+    sources: str,
+) -> int:
+    """Search for operations at which a cache and the model part.
+
+    Exit code 0: no divergence; 1: a divergence; 2: could not run; 130: interrupted, with what was
+    found until then.
+    """
+    from hicache_verify.plan import Plan
+
+    if budget is None and examples is None:
+        budget = DEFAULT_BUDGET
+    plan = Plan(
+        spec=target_spec(target, release, source, installed),
+        selection=_selection(write_policy, page_size, eviction_policy),
+        seed=seed,
+        examples=examples,
+        budget=budget,
+        first=first,
+        sources=SOURCES[sources],
+    )
+    _refuse_unwritable(out)
+    return _run(plan, out, as_json)
+
+
+def _selection(
+    write_policies: tuple[str, ...], page_sizes: tuple[int, ...], eviction: tuple[str, ...]
+) -> Selection:
+    from hicache_verify.cells import BadCell, Selection
+
+    try:
+        return Selection(write_policies, page_sizes, eviction)
+    except BadCell as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _run(plan: Plan, out: Path, as_json: bool) -> int:
+    from hicache_verify.campaign import Campaign
+    from hicache_verify.events import to_all
+    from hicache_verify.executor import LocalExecutor
+    from hicache_verify.report.files import Files
+    from hicache_verify.report.progress import Progress
+    from hicache_verify.report.terminal import console
+
+    files = Files(out)
+    progress = Progress(console(stderr=True))
+    listener = to_all(files, progress, _report(files, as_json))
+    try:
+        finished = Campaign(plan, LocalExecutor(plan.limits), listener).run()
+    finally:
+        progress.stop()
+    for problem in files.problems.values():
+        click.echo(f"hicache-verify: a finding could not be written whole: {problem}", err=True)
+    return _exit_code(finished, as_json)
+
+
+def _report(files: Files, as_json: bool) -> Listener:
+    if as_json:
+        from hicache_verify.report.json_report import JsonReport
+
+        return JsonReport(sys.stdout, files.path)
+    from hicache_verify.report.terminal import Terminal, console
+
+    return Terminal(console(), files.path)
+
+
+def _exit_code(finished: CampaignFinished, as_json: bool) -> int:
+    if finished.problem is not None and not as_json:
+        click.echo(f"hicache-verify: {' '.join(finished.problem.split())}", err=True)
+    if finished.interrupted:
+        return INTERRUPTED
+    return {"agree": AGREED, "diverged": DIVERGED}.get(finished.verdict, COULD_NOT_RUN)
+
+
+def _refuse_unwritable(out: Path) -> None:
+    """Before the run, not after it: the nearest folder that exists must be one to write in."""
+    place = out.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        why = f"nothing can be written into {place}: {error.strerror}"
+        raise click.UsageError(f"--out {out}: {why}") from error
