@@ -8,6 +8,7 @@ in their names; a row without ``last`` holds up to today.
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import attrs
 
@@ -126,6 +127,7 @@ class Dialect:
     insert_priority_reaches: str
 
     @classmethod
+    @cache
     def of(cls, release: str) -> Dialect:
         """Raises ValueError for a release that no row covers (before 0.5.9)."""
         values = {row.name: row.value for row in ROWS if row.holds_for(release)}

@@ -26,6 +26,7 @@ class QuickCompare:
         self.model = model
         self.agreed: dict[Path, Node] = {}
         self.content: tuple[Bytes, Bytes] = ((), ())
+        self.owners: tuple[object, ...] = ()
         self.paged = model.page_size > 1
 
     def looks_equal(
@@ -36,10 +37,11 @@ class QuickCompare:
         ``stale`` and ``gone`` are what ``Reference.take_stale`` gave for the operations since the
         last call. Slots are checked as a whole only in a complete snapshot.
         """
+        agreed = self.agreed
         for node in stale:
-            self.agreed.pop(node.path, None)
+            agreed.pop(node.path, None)
         for path in gone:
-            self.agreed.pop(path, None)
+            agreed.pop(path, None)
         return (
             self._totals_agree(actual)
             and self._holders_agree(actual)
@@ -115,6 +117,16 @@ class QuickCompare:
 
     def _slots_add_up(self, actual: Snapshot) -> bool:
         """Free and owned slots are all slots, each once: conservation and ownership in one pass."""
+        owners = (
+            list(actual.nodes.values()),
+            actual.device_free,
+            actual.host_free,
+            actual.requests,
+            actual.transfers,
+        )
+        if owners == self.owners:
+            return True
+        self.owners = owners
         configuration, page = self.model.configuration, self.model.page_size
         device = list(actual.device_free)
         host = list(actual.host_free)

@@ -60,7 +60,7 @@ WEIGHTS: dict[type[Any], int] = {
     ops.StartLoads: 8,
     ops.Lock: 3,
     ops.Unlock: 4,
-    ops.LockHost: 2,
+    ops.LockHost: 4,
     ops.UnlockHost: 4,
     ops.CompleteWrites: 5,
     ops.CompleteLoads: 6,
