@@ -1,0 +1,83 @@
+"""Sessions to drive the sources of operations with: the real one, and one that records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import attrs
+
+from hicache_impl.target import TargetFactory
+from hicache_model.configuration import Configuration
+from hicache_model.operations import Operation
+from hicache_verify.cells import Cell
+from hicache_verify.divergence import Divergence
+from hicache_verify.journal import Journal, make_file
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.messages import Leg
+from hicache_verify.session import Session
+
+
+class Parted(Exception):
+    """The cache under measurement parts from the model, so its timings would mean nothing."""
+
+
+@attrs.frozen
+class Example:
+    """A cache and what was done to it."""
+
+    configuration: Configuration
+    operations: tuple[Operation, ...]
+
+
+def new_journal() -> Journal:
+    fd = make_file()
+    try:
+        return Journal(fd)
+    finally:
+        os.close(fd)
+
+
+class Measured(Session):
+    """A session as a campaign has it, with its journal. Raises Parted at a divergence."""
+
+    def __init__(
+        self, factory: TargetFactory, cell: Cell, until: Callable[[int], bool] | None = None
+    ) -> None:
+        self.journal = new_journal()
+        leg = Leg(cell, "random", seed=0, examples=None, seconds=None)
+        super().__init__(factory, self.journal, leg, send=_refuse, minimize=_refuse)
+        self._until = until
+
+    def stop(self) -> bool:
+        return self._until is not None and self._until(self.journal.operations)
+
+
+class Recording(Measured):
+    """Keeps every example."""
+
+    def __init__(self, factory: TargetFactory, cell: Cell) -> None:
+        super().__init__(factory, cell)
+        self.examples: list[Example] = []
+        self._configuration = Configuration()
+        self._operations: list[Operation] = []
+
+    def start(self, configuration: Configuration) -> Lockstep:
+        lockstep = super().start(configuration)
+        self._configuration = configuration
+        return lockstep
+
+    def step(self, op: Operation) -> Divergence | None:
+        self._operations.append(op)
+        return super().step(op)
+
+    def end(self) -> Divergence | None:
+        if self._operations:
+            self.examples.append(Example(self._configuration, tuple(self._operations)))
+            self._operations = []
+        return super().end()
+
+
+def _refuse(*what: Any) -> NoReturn:
+    raise Parted(f"nothing is measured on a cache that parts from the model: {what[0]}")

@@ -1,0 +1,170 @@
+"""Operations per second: the cache alone, and all that can be put beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, cast
+
+import attrs
+
+from benchmarks.measure import Contender, Result, compare
+from benchmarks.sessions import Example, Measured, Recording
+from benchmarks.stand_ins import Counter, empty_like, naive_like
+from benchmarks.tables import Column, Table
+from hicache_impl.sglang.hiradix import HiRadixFactory
+from hicache_model.dialects import Dialect
+from hicache_model.reference import Reference
+from hicache_verify.cells import Cell
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.sources.hypothesis_source import run_batch
+from hicache_verify.sources.random_source import run_random
+from stateful_tests.machines import MACHINES
+
+COLUMNS = (
+    Column("name", "what runs"),
+    Column("operations", "operations", "{:,}"),
+    Column("microseconds", "µs each (CPU)", "{:,.0f}"),
+    Column("per_second", "per second of CPU", "{:,.0f}"),
+    Column("per_second_wall", "per second (wall)", "{:,.0f}"),
+    Column("ratio", "times target alone", "{:.2f}"),
+)
+BUILDING = "building"
+NOTES = (
+    "Lockstep compares everything after every operation.",
+    "The plain peer: Hypothesis; fresh observation, whole comparison, all laws after each step.",
+    "For the empty rules an operation is a rule that ran.",
+)
+
+
+@attrs.frozen
+class Speed:
+    """What is measured: ``examples`` of the random source a round, and as many of Hypothesis."""
+
+    factory: HiRadixFactory
+    cell: Cell
+    examples: int = 60
+    rounds: int = 7
+
+    def table(self, say: Callable[[str], None]) -> Table:
+        say(f"recording operations ({self.cell})")
+        for number in range(self.rounds + 1):
+            self.recorded(number)
+        results = compare(self.contenders(), self.rounds, say)
+        rows = tuple(_row(result) for result in results if result.key != BUILDING)
+        release = self.factory.description.release
+        title = f"Speed: sglang {release}, {self.cell}"
+        return Table(title, COLUMNS, rows, self._notes(results))
+
+    def contenders(self) -> list[Contender]:
+        """The first is what the others are compared with."""
+        empty = [self._empty(machine) for machine in MACHINES]
+        naive = [naive_like(machine) for machine in MACHINES]
+        fresh = Counter(HiRadixFactory(self.factory.loaded, trusting=False))
+        return [
+            Contender("target", "the target alone", self._replay(self._alone)),
+            Contender("observed", "the target, observed", self._replay(self._observed)),
+            Contender("model", "the model alone", self._replay(self._model)),
+            Contender("replay", "lockstep, replaying", self._replay(self._lockstep)),
+            Contender("random", "lockstep, random source", self._random),
+            Contender("hypothesis", "lockstep, Hypothesis", self._hypothesis),
+            Contender("empty", "Hypothesis alone, empty rules", self._batches(empty, Counter)),
+            Contender("naive", "the plain peer", self._batches(naive, lambda _: fresh)),
+            Contender(BUILDING, "building the caches", self._replay(self._build)),
+        ]
+
+    def recorded(self, number: int) -> Sequence[Example]:
+        """The operations that the random source gives in a round."""
+        return _recorded(self.factory, self.cell, self.examples, number)
+
+    # -- replaying ------------------------------------------------------------------------------
+
+    def _replay(self, run: Callable[[Example], object]) -> Callable[[int], int]:
+        def contender(number: int) -> int:
+            examples = self.recorded(number)
+            for example in examples:
+                run(example)
+            return sum(len(example.operations) for example in examples)
+
+        return contender
+
+    def _build(self, example: Example) -> None:
+        self.factory.build(example.configuration)
+
+    def _alone(self, example: Example) -> None:
+        target = self.factory.build(example.configuration)
+        for operation in example.operations:
+            target.perform(operation)
+
+    def _observed(self, example: Example) -> None:
+        target = self.factory.build(example.configuration)
+        for operation in example.operations:
+            target.perform(operation)
+            target.observe()
+
+    def _model(self, example: Example) -> None:
+        dialect = Dialect.of(self.factory.description.release)
+        model = Reference(example.configuration, dialect)
+        for operation in example.operations:
+            model.apply(operation)
+            model.take_stale()
+
+    def _lockstep(self, example: Example) -> None:
+        lockstep = Lockstep(self.factory, example.configuration, exact=False)
+        for operation in example.operations:
+            assert lockstep.step(operation) is None
+        assert lockstep.finish() is None
+
+    # -- generating -----------------------------------------------------------------------------
+
+    def _random(self, number: int) -> int:
+        session = Measured(self.factory, self.cell)
+        run_random(session, self.cell, seed=number, examples=self.examples, deadline=None)
+        return session.journal.operations
+
+    def _hypothesis(self, number: int) -> int:
+        session = Measured(self.factory, self.cell)
+        for machine in MACHINES:
+            run_batch(session, self.cell, machine, number, self.examples // len(MACHINES))
+        session.done()
+        return session.journal.operations
+
+    def _batches(
+        self, machines: Sequence[Any], counter_for: Callable[[HiRadixFactory], Counter]
+    ) -> Callable[[int], int]:
+        def contender(number: int) -> int:
+            counter = counter_for(self.factory)
+            before = counter.operations
+            for machine in machines:
+                session = cast(Any, counter)
+                run_batch(session, self.cell, machine, number, self.examples // len(machines))
+            return counter.operations - before
+
+        return contender
+
+    def _empty(self, machine: Any) -> Any:
+        return empty_like(machine, self.recorded(0), self.factory.description.release)
+
+    def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:
+        by_key = {result.key: result for result in results}
+        share = by_key[BUILDING].ratio
+        return (
+            f"Medians of {self.rounds} rounds side by side, {self.examples} examples in each.",
+            f"Building caches is {share:.0%} of the target alone, and part of all but the model.",
+            *NOTES,
+        )
+
+
+@cache
+def _recorded(
+    factory: HiRadixFactory, cell: Cell, examples: int, number: int
+) -> tuple[Example, ...]:
+    session = Recording(factory, cell)
+    run_random(session, cell, seed=number, examples=examples, deadline=None)
+    session.end()
+    return tuple(session.examples)
+
+
+def _row(result: Result) -> tuple[str | int | float, ...]:
+    cost, wall = result.cost, result.wall
+    return (result.name, result.operations, 1e6 * cost, 1 / cost, 1 / wall, result.ratio)
