@@ -95,7 +95,7 @@ class _Tally:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunRefused):
-            self.problem = f"{event.run.entry.target} {event.run.release}: {event.message}"
+            self.problem = f"{event.run.entry.target} {event.run.release}: {event.problem}"
         elif isinstance(event, EntryDone) and event.held is False:
             self.exit_code = NOT_HELD
         elif isinstance(event, EntryDone) and event.held is None and self.exit_code == HELD:

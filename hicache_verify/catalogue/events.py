@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import attrs
 
-from hicache_model.operations import Operation
-from hicache_model.outcomes import Outcome
 from hicache_verify.catalogue.entry import Entry, NamedTrace
+from hicache_verify.divergence import Divergence
+from hicache_verify.replay import Step
 
 AGREED, DIVERGED, FAILED = "agreed", "diverged", "failed"
 
@@ -44,8 +44,7 @@ class RunRefused:
     """The release cannot be had or loaded: nothing was learnt about it."""
 
     run: Run
-    mistake: str
-    message: str
+    problem: str
 
 
 @attrs.frozen
@@ -56,26 +55,28 @@ class TraceStarted:
 
 @attrs.frozen
 class StepDone:
-    """``picture`` is the tree after the operation, drawn; ``number`` counts from 1."""
+    """``number`` counts from 1; ``divergence`` is that of this step."""
 
     run: Run
     trace: NamedTrace
     number: int
-    operation: Operation
-    outcome: Outcome | None
-    picture: tuple[str, ...]
+    step: Step
+    divergence: Divergence | None = None
 
 
 @attrs.frozen
 class TraceDone:
-    """How it ended. ``law`` is empty where both sides agreed, or where it could not be played."""
+    """How it ended; ``problem`` says why a trace could not be played to its end."""
 
     run: Run
     trace: NamedTrace
     verdict: str
-    law: str = ""
-    message: str = ""
-    report: tuple[str, ...] = ()
+    divergence: Divergence | None = None
+    problem: str = ""
+
+    @property
+    def law(self) -> str:
+        return self.divergence.law if self.divergence else ""
 
     @property
     def as_expected(self) -> bool:

@@ -16,6 +16,7 @@ from hicache_verify.catalogue.events import (
     TraceDone,
     TraceStarted,
 )
+from hicache_verify.replay import Step
 
 
 class JsonReport:
@@ -39,16 +40,16 @@ class JsonReport:
                 }
             )
         elif isinstance(event, RunRefused):
-            self._runs[-1]["error"] = f"{event.mistake}: {event.message}".lstrip(": ")
+            self._runs[-1]["error"] = event.problem
         elif isinstance(event, TraceStarted):
             self._runs[-1]["traces"].append({"name": event.trace.name, "steps": []})
         elif isinstance(event, StepDone):
-            self._runs[-1]["traces"][-1]["steps"].append(_step(event))
+            self._runs[-1]["traces"][-1]["steps"].append(_step(event.step))
         elif isinstance(event, TraceDone):
             self._runs[-1]["traces"][-1].update(
                 verdict=event.verdict,
                 law=event.law or None,
-                message=event.message or None,
+                message=event.divergence.message if event.divergence else event.problem or None,
                 as_expected=event.as_expected,
             )
         elif isinstance(event, EntryDone):
@@ -72,9 +73,8 @@ def describe(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _step(event: StepDone) -> dict[str, Any]:
+def _step(step: Step) -> dict[str, Any]:
     return {
-        "operation": operations.codec.encode(event.operation),
-        "outcome": event.outcome and outcomes.codec.encode(event.outcome),
-        "picture": list(event.picture),
+        "operation": operations.codec.encode(step.operation),
+        "outcome": step.outcome and outcomes.codec.encode(step.outcome),
     }

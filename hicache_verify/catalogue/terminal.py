@@ -25,6 +25,7 @@ from hicache_verify.catalogue.events import (
     TraceStarted,
 )
 from hicache_verify.report import words
+from hicache_verify.report.listing import BROKEN, divergence_block, step_block
 
 WIDTH = 100
 
@@ -57,7 +58,7 @@ class TerminalReport:
             self._trace_done(event)
         elif isinstance(event, RunRefused):
             self.done.append(event)
-            self._line(f"could not be played: {event.message}", "red")
+            self._line(f"could not be played: {event.problem}", "red")
         elif isinstance(event, EntryDone):
             self._summary(event)
 
@@ -95,26 +96,33 @@ class TerminalReport:
             self._line(words.configuration_text(event.trace.configuration), "dim")
 
     def _step(self, event: StepDone) -> None:
-        self.last = event
-        operation = words.operation_text(event.operation, 60)
-        self._raw(f"{event.number:>3}  {operation}  →  {words.outcome_text(event.outcome)}")
+        lines = self._lines(event)
+        self._raw(lines[0])
         if event.run.should == DIVERGED:
-            self._picture(event)
+            self._picture(lines)
+        self.last = event
 
-    def _picture(self, event: StepDone) -> None:
-        for line in event.picture:
-            self._raw(line, "red" if line.startswith("  ✗") else "")
+    def _lines(self, event: StepDone) -> list[str]:
+        """The operation and its answer, then the tree after it."""
+        trace = event.trace.trace(event.run.entry.target, event.run.release)
+        concerned = {pair.path for pair in event.divergence.nodes} if event.divergence else ()
+        return step_block(trace, event.number, event.step, concerned, self.console.width)
+
+    def _picture(self, lines: list[str]) -> None:
+        for line in lines[1:]:
+            self._raw(line, "red" if line.startswith(BROKEN) else "")
 
     def _trace_done(self, event: TraceDone) -> None:
         self.done.append(event)
         if self.last is not None and event.run.should != DIVERGED:
-            self._picture(self.last)
-        for line in event.report:
-            self._raw(line, "red")
-        if event.verdict == AGREED:
+            self._picture(self._lines(self.last))
+        if event.divergence is not None:
+            for line in divergence_block(event.divergence, self.console.width):
+                self._raw(line, "red")
+        elif event.problem:
+            self._line(f"could not be played: {event.problem}", "red")
+        else:
             self._line("cache and model agree", "green" if event.as_expected else "red")
-        elif event.verdict != DIVERGED:
-            self._line(f"could not be played: {event.message}", "red")
 
     def _summary(self, event: EntryDone) -> None:
         self._line()

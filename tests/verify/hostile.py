@@ -6,12 +6,16 @@ What is planted happens when a node of two tokens or more is evicted from the de
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
+from hicache_model.configuration import EVICTION_POLICIES
 from hicache_model.operations import EvictDevice, Operation
 from tests.verify.mimic import Factory, Mimic
 
@@ -73,6 +77,18 @@ def recurse() -> None:
     recurse()
 
 
+def runs_out() -> Factory:
+    return on_eviction(lambda: bytearray(1 << 60))
+
+
+def ends() -> Factory:
+    return on_eviction(end)
+
+
+def end() -> None:
+    raise GeneratorExit
+
+
 def devours() -> Factory:
     return on_eviction(devour)
 
@@ -83,14 +99,40 @@ def devour() -> None:
         eaten.append(b"x" * (16 << 20))
 
 
-def forgets() -> Factory:
-    """Loses a node behind the model's back: a divergence without any exception."""
+def corrupts() -> Factory:
+    """Has a page that does not exist: a divergence without any exception."""
 
     def mishap(operation: Operation, mimic: Mimic) -> None:
         if isinstance(operation, EvictDevice) and operation.count >= 2:
             mimic.device.free.append(99)
 
     return Factory(mishap)
+
+
+def dies_once_in_a_while() -> Factory:
+    """Each process bears ten evictions."""
+    borne = itertools.count()
+    return on_eviction(lambda: next(borne) < 10 or os._exit(4))
+
+
+def dies_when_minimized() -> Factory:
+    """The first eviction only corrupts; the second one in a process ends it."""
+    borne = itertools.count()
+
+    def mishap(operation: Operation, mimic: Mimic) -> None:
+        if isinstance(operation, EvictDevice) and operation.count >= 2:
+            mimic.device.free.append(99)
+            if next(borne) >= 2:
+                os._exit(5)
+
+    return Factory(mishap)
+
+
+def without_slru() -> Factory:
+    factory = agrees()
+    lacking = tuple(p for p in EVICTION_POLICIES if p != "slru")
+    factory.description = attrs.evolve(factory.description, eviction_policies=lacking)
+    return factory
 
 
 def cannot_open() -> Factory:
@@ -104,6 +146,15 @@ def dies_opening() -> Factory:
 def cannot_build() -> Factory:
     def build(configuration: object) -> Mimic:
         raise RuntimeError("no memory for the pools")
+
+    factory = agrees()
+    factory.build = build  # type: ignore[method-assign,assignment]
+    return factory
+
+
+def refuses() -> Factory:
+    def build(configuration: object) -> Mimic:
+        raise ValueError("the host pool is too small")
 
     factory = agrees()
     factory.build = build  # type: ignore[method-assign,assignment]

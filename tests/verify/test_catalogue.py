@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-import textwrap
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import attrs
 import pytest
 
 from hicache_impl.sglang import fetch
 from hicache_impl.sglang.releases import KNOWN
+from hicache_impl.target import Description
 from hicache_model.dialects import Dialect
 from hicache_model.laws import LAWS
 from hicache_model.operations import CompleteLoads, EvictDevice, Insert, LoadBack
+from hicache_model.outcomes import Inserted
 from hicache_model.reference import Reference
 from hicache_model.rules import refusal
 from hicache_model.snapshot import Node, Path
+from hicache_verify.autopsy import Ending
 from hicache_verify.catalogue import ENTRIES, Entry, UnknownEntry, command, find, resembles
 from hicache_verify.catalogue.events import (
     AGREED,
@@ -33,6 +34,11 @@ from hicache_verify.catalogue.events import (
 )
 from hicache_verify.catalogue.reproduce import reproduce, runs
 from hicache_verify.divergence import Divergence, NodePair
+from hicache_verify.journal import Entry as JournalEntry
+from hicache_verify.journal import Phase
+from hicache_verify.messages import Attempt, Attempted, Broken, Opened, Refused
+from hicache_verify.replay import Step
+from hicache_verify.targets import TargetSpec
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.identifier)
@@ -128,38 +134,74 @@ def test_what_does_not_fit_in_all_respects_resembles_nothing(
     assert resembles(divergence, release) is None
 
 
-# -- reproducing, with a player that only talks ----------------------------------------------------
+# -- reproducing, with workers that only talk ------------------------------------------------------
+
+SAW = Divergence("law", "host-leaves", "law", "node [1] is broken", 0, Insert((1,)))
+OTHER = attrs.evolve(SAW, law="sizes")
+ANSWERED = Step(Insert((1,)), Inserted(0), None)
 
 
-def player(*lines: str) -> list[str]:
-    """A child process that runs these lines of Python; ``say(**fields)`` tells its parent."""
-    script = """
-        import json, os, sys, time
-        job = json.load(sys.stdin)
-        def say(**line): print(json.dumps(line), flush=True)
-    """
-    return [sys.executable, "-c", "\n".join([textwrap.dedent(script), *lines])]
+def answers(job: Attempt, found: Divergence | None) -> Attempted:
+    return Attempted(found, job.case, steps=(ANSWERED,))
 
 
-STEP = "say(**{'is': 'step', 'number': 1, 'operation': {'op': 'insert', 'tokens': [1]}, "
-STEP += "'outcome': {'outcome': 'inserted', 'prefix_length': 0}, 'picture': ['tree']})"
-OPENED = "say(**{'is': 'opened'})"
-AS_DUE = (
-    "bad = not job['patches'] and job['release'] == '0.5.10.post1'",
-    OPENED,
-    "for text in job['traces']:",
-    f"    {STEP}",
-    "    verdict, law = ('diverged', 'host-leaves') if bad else ('agreed', '')",
-    "    say(**{'is': 'done', 'verdict': verdict, 'law': law, 'message': '', 'report': []})",
-)
+def as_due(spec: TargetSpec, job: Attempt) -> Attempted:
+    affected = spec.release == "0.5.10.post1" and not spec.patches
+    return answers(job, SAW if affected else None)
 
 
-def told(command_: Iterable[str], **options: Any) -> list[Event]:
-    return list(reproduce([HOST_LEAF], player=command_, **options))
+def ending(reason: str, returncode: int | None) -> Ending:
+    configuration = HOST_LEAF.traces[0].configuration
+    entry = JournalEntry(Phase.PERFORMING, False, 1, 1, configuration, (Insert((1,)),))
+    return Ending(reason, returncode, entry)
+
+
+class Talker:
+    """A worker; ``says`` is asked for the answer to each job."""
+
+    def __init__(self, spec: TargetSpec, says: Says) -> None:
+        self.spec, self.says = spec, says
+        self.words: list[Any] = [Opened(DESCRIPTION, ())]
+        self.closed = False
+
+    def send(self, job: Any) -> None:
+        self.words.append(self.says(self.spec, job))
+
+    def poll(self, timeout: float) -> Any:
+        return self.words.pop(0)
+
+    def pulse(self) -> Any:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.closed = True
+
+
+Says: TypeAlias = Callable[[TargetSpec, Attempt], Any]
+DESCRIPTION = Description("sglang", "0.5.18", "nowhere", ("lru",))
+
+
+class Talkers:
+    """An executor; ``refusal`` is the first word of its workers."""
+
+    def __init__(self, says: Says, refusal: Refused | None = None) -> None:
+        self.says, self.refusal = says, refusal
+        self.started: list[Talker] = []
+
+    def start(self, spec: TargetSpec) -> Talker:
+        self.started.append(Talker(spec, self.says))
+        if self.refusal:
+            self.started[-1].words = [self.refusal]
+        return self.started[-1]
+
+
+def told(says: Says, refusal: Refused | None = None) -> tuple[list[Event], list[Talker]]:
+    executor = Talkers(says, refusal)
+    return list(reproduce([HOST_LEAF], executor=executor)), executor.started
 
 
 def test_the_affected_release_its_patch_and_the_fixed_one_are_played() -> None:
-    events = told(player(*AS_DUE))
+    events, workers = told(as_due)
     done = [event for event in events if isinstance(event, TraceDone)]
     assert [(e.run.release, e.run.patched, e.verdict) for e in done] == [
         ("0.5.10.post1", False, DIVERGED),
@@ -170,9 +212,10 @@ def test_the_affected_release_its_patch_and_the_fixed_one_are_played() -> None:
         ("0.5.18", False, AGREED),
     ]
     steps = [event for event in events if isinstance(event, StepDone)]
-    assert steps[0].operation == Insert((1,))
-    assert steps[0].picture == ("tree",)
+    assert (steps[0].step, steps[0].divergence) == (ANSWERED, SAW)
     assert events[-1] == EntryDone(HOST_LEAF, True)
+    assert [worker.closed for worker in workers] == [True] * 3
+    assert workers[1].spec.patches == (tuple(HOST_LEAF.patch),)
 
 
 def test_every_release_that_an_entry_names_can_be_asked_for() -> None:
@@ -180,44 +223,42 @@ def test_every_release_that_an_entry_names_can_be_asked_for() -> None:
     assert len(asked) == len(set(asked)) == 2 * len(HOST_LEAF.affected) + len(HOST_LEAF.fixed)
 
 
-SILENT = "the process did not answer within 0.5 seconds and was killed"
-DONE = "say(**{'is': 'done', 'verdict': 'diverged', 'law': 'sizes', 'message': '', 'report': []})"
-
-
 @pytest.mark.parametrize(
-    ("lines", "words"),
+    ("answer", "verdict", "law", "problem"),
     [
-        ((OPENED, "time.sleep(60)"), SILENT),
-        ((OPENED, STEP, "os._exit(3)"), "the process ended before it was done"),
-        ((OPENED, "print('nonsense')"), r"the process said 'nonsense\n'"),
-        ((OPENED, "print('[]')"), r"the process said '[]\n'"),
-        ((OPENED, DONE, DONE), ""),
+        (lambda job: answers(job, OTHER), DIVERGED, "sizes", ""),
+        (lambda job: answers(job, None), AGREED, "", ""),
+        (
+            lambda job: Attempted(None, job.case, illegal=(2, "it is locked")),
+            FAILED,
+            "",
+            "operation 3 is not legal there: it is locked",
+        ),
+        (lambda job: ending("hang", None), DIVERGED, "no-hang", ""),
+        (lambda job: ending("death", -11), DIVERGED, "no-death", ""),
+        (lambda job: Broken("we are broken", ""), FAILED, "", "we are broken"),
     ],
 )
-def test_whatever_the_process_does_is_told_and_is_not_as_expected(
-    lines: tuple[str, ...], words: str
+def test_whatever_becomes_of_it_is_told_and_is_not_as_expected(
+    answer: Callable[[Attempt], Any], verdict: str, law: str, problem: str
 ) -> None:
-    events = told(player(*lines), step_s=0.5)
+    events, workers = told(lambda spec, job: answer(job))
     done = next(event for event in events if isinstance(event, TraceDone))
+    assert (done.verdict, done.law, done.problem) == (verdict, law, problem)
     assert not done.as_expected
-    assert done.message == words
-    assert done.verdict == (FAILED if words else DIVERGED)
     assert events[-1] == EntryDone(HOST_LEAF, False)
+    assert len([event for event in events if isinstance(event, TraceDone)]) == 6
+    assert all(worker.closed for worker in workers)
 
 
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [
-        (("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'no\\nnet'})",), "no net"),
-        (("time.sleep(60)",), SILENT),
-        (("os._exit(1)",), "the process ended before it was done"),
-    ],
-)
-def test_a_release_that_cannot_be_had_decides_nothing(lines: tuple[str, ...], words: str) -> None:
-    events = told(player(*lines), opening_s=0.5)
-    refused = next(event for event in events if isinstance(event, RunRefused))
-    assert words in refused.message
+OFFLINE = Refused("Offline", "offline")
+
+
+def test_a_release_that_cannot_be_had_decides_nothing() -> None:
+    events, workers = told(as_due, OFFLINE)
+    assert [e.problem for e in events if isinstance(e, RunRefused)] == ["offline"] * 3
     assert events[-1] == EntryDone(HOST_LEAF, None)
+    assert all(worker.closed for worker in workers)
 
 
 # -- the command -----------------------------------------------------------------------------------
@@ -231,9 +272,10 @@ def ask(*ids: str, **flags: Any) -> tuple[int, str, str]:
 
 @pytest.fixture
 def play_with(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def use(*lines: str) -> None:
+    def use(says: Says, refusal: Refused | None = None) -> None:
         def fake(entries: Iterable[Entry], every_release: bool) -> Iterator[Event]:
-            return reproduce(entries, every_release=every_release, player=player(*lines))
+            executor = Talkers(says, refusal)
+            return reproduce(entries, every_release=every_release, executor=executor)
 
         monkeypatch.setattr(command, "reproduce", fake)
 
@@ -241,7 +283,7 @@ def play_with(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_exit_0_when_every_expectation_held(play_with: Any) -> None:
-    play_with(*AS_DUE)
+    play_with(as_due)
     code, out, err = ask("19212")
     assert (code, err) == (0, "")
     assert "#19212: every expectation held" in out
@@ -250,14 +292,14 @@ def test_exit_0_when_every_expectation_held(play_with: Any) -> None:
 
 
 def test_exit_1_when_one_did_not(play_with: Any) -> None:
-    play_with(OPENED, DONE, DONE)
+    play_with(lambda spec, job: answers(job, OTHER))
     code, out, err = ask("19212")
     assert (code, err) == (1, "")
     assert "#19212: an expectation did not hold" in out
 
 
 def test_exit_2_when_it_could_not_be_tried(play_with: Any) -> None:
-    play_with("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'offline'})")
+    play_with(as_due, OFFLINE)
     code, _, err = ask("19212")
     assert code == 2
     assert err == "sglang 0.5.18: offline\n"
@@ -270,16 +312,16 @@ def test_exit_2_when_it_could_not_be_tried(play_with: Any) -> None:
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:
-    play_with(*AS_DUE)
+    play_with(as_due)
     code, out, err = ask("19212", json_=True)
     data = json.loads(out)
     assert (code, err, data["verdict"]) == (0, "", "held")
     trace = data["entries"][0]["runs"][0]["traces"][0]
     assert trace["law"] == "host-leaves"
     assert trace["steps"][0]["operation"] == {"op": "insert", "tokens": [1]}
-    play_with("say(**{'is': 'refused', 'mistake': 'Offline', 'message': 'offline'})")
+    play_with(as_due, OFFLINE)
     code, out, err = ask(all_=True, json_=True)
-    assert (code, json.loads(out)["verdict"]) == (2, "error")
+    assert (code, json.loads(out)["verdict"], err) == (2, "error", "")
     assert json.loads(ask("x", json_=True)[1])["verdict"] == "error"
 
 
