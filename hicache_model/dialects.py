@@ -103,6 +103,15 @@ ROWS: tuple[Row, ...] = (
         "hiradix_cache.py, _match_prefix_helper and insert",
     ),
     Row(
+        "hits_under_write_back",
+        "none",
+        "0.5.9",
+        None,
+        "Hits are counted only to decide on a backup, so under write_back none are, and the "
+        "policies lfu and slru order nodes as lru does. Tolerated: order only.",
+        "hiradix_cache.py, _inc_hit_count",
+    ),
+    Row(
         "insert_priority_reaches",
         "whole_node",
         "0.5.9",
@@ -124,6 +133,7 @@ class Dialect:
     scheduler_evicts: str
     prompt_boundary: str
     lookup_refreshes: str
+    hits_under_write_back: str
     insert_priority_reaches: str
 
     @classmethod

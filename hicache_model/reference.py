@@ -262,11 +262,11 @@ class Reference:
 
     def _count_hit(self, node: TreeNode, chunked: bool) -> None:
         """Count a use; at the threshold back up, a child never before its parent."""
-        if self.write_back or chunked:
+        if chunked or (self.write_back and self.dialect.hits_under_write_back == "none"):
             return
         node.hit_count += 1
         self.tree.changed.add(node)
-        due = node.hit_count >= self.configuration.write_through_threshold
+        due = not self.write_back and (node.hit_count >= self.configuration.write_through_threshold)
         if node.on_host or not due or not (node.parent and node.parent.on_host):
             return
         if self._make_host_copy(node):
