@@ -192,7 +192,7 @@ class TestMatch:
         assert steps[-1].nodes == {"1": "device D", "1 2 3": "host H"}
 
     def test_refreshes_the_half_that_nobody_asked_for(self, version: str, page: int) -> None:
-        """The node is touched before it is split, so [5 6 7] is older than the rest of [1 2 3 4]."""
+        """The node is touched before it is split: [5 6 7] is older than the rest of [1 2 3 4]."""
         steps = run(
             version,
             sizes(page),
