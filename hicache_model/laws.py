@@ -512,12 +512,14 @@ def _failed_step(step: Step) -> Iterator[Violation]:
     taught_by="SGLang #16946, #27072; 0.5.8 (_split_node dropped the priority)",
 )
 def _split_neutral(step: Step) -> Iterator[Violation]:
+    # these may evict a half that they split off, and compute it anew in other slots
+    recomputes = isinstance(step.operation, (ops.BeginRequest, ops.ExtendRequest))
     for path, old in step.old_family.nodes.items():
         node = step.family.nodes.get(path)
         if node is None or node.length >= old.length or node.creation != old.creation:
             continue  # not split, or another node in its place
         pieces = _pieces(step.family, node, old.length)
-        for tier in ("device", "host"):
+        for tier in ("host",) if recomputes else ("device", "host"):
             before = getattr(old, tier)
             now = [getattr(piece, tier) for piece in pieces]
             if before is None or None in now:
