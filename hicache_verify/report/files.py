@@ -72,4 +72,8 @@ class Files:
         stem.with_suffix(".txt").write_text(text, encoding="utf-8")
 
     def _write_tests(self, finding: Finding, stem: Path) -> None:
-        raise NotImplementedError
+        from hicache_verify.report.pytest_files import write_pytest_files
+
+        assert self._target is not None
+        told = finding.trace(self._target, tool_version())
+        write_pytest_files(stem.parent, stem.name, told, finding.divergence)

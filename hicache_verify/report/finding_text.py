@@ -11,7 +11,7 @@ from hicache_verify.engine_laws import sentence
 from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.report import words
 
-LONGEST = 30
+LONGEST = 20
 """Operations that are shown; of a longer trace the last ones are."""
 
 
@@ -55,7 +55,7 @@ def _head(finding: Finding, width: int) -> Iterator[Text]:
 def _what(finding: Finding, width: int) -> Iterator[Text]:
     divergence = finding.divergence
     yield from _wrapped(words.printable(divergence.message), width, "bold")
-    if divergence.exception and divergence.place:
+    if divergence.exception and divergence.place and divergence.place not in divergence.message:
         raised = f"{divergence.exception} at {divergence.place}"
         yield from _wrapped(words.printable(raised), width, "")
     where = words.configuration_text(finding.case.configuration)

@@ -34,6 +34,7 @@ class Terminal:
         self._path_of = path_of
         self._options = ""
         self._cells = 0
+        self._after_finding = False
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.CampaignStarted):
@@ -68,10 +69,14 @@ class Terminal:
         width, trace = min(self._out.width, WIDTH), None if path is None else str(path)
         self._out.print()
         self._out.print(finding_text(finding, width, trace, again))
+        self._after_finding = True
 
     def _cell(self, event: events.CellFinished) -> None:
         if self._cells == 1 and event.abandoned is None:
             return
+        if self._after_finding:
+            self._out.print()
+            self._after_finding = False
         laws = ", ".join(event.laws)
         verdict = Text(f"✗ {laws}", "red") if laws else Text("✓ agrees", "green")
         counts = f"{plural(event.operations, 'operation')} in {event.seconds:.1f} s"

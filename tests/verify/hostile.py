@@ -32,6 +32,14 @@ def agrees() -> Factory:
     return Factory(lambda operation, mimic: None)
 
 
+def prints() -> Factory:
+    def mishap(operation: Operation, mimic: Mimic) -> None:
+        sys.stdout.write("a talkative cache\n")
+        os.write(1, b"and one that does not ask Python\n")
+
+    return Factory(mishap)
+
+
 def raises() -> Factory:
     return on_eviction(lambda: {}["gone"])
 
