@@ -10,7 +10,7 @@ import attrs
 
 from hicache_model.operations import describe
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Entry, Phase
+from hicache_verify.journal import Entry
 from hicache_verify.messages import Case
 from hicache_verify.stacks import Frame
 from hicache_verify.watch import HANG, MEMORY, Limits
@@ -78,15 +78,15 @@ def judge(ending: Ending, limits: Limits) -> Divergence | None:
 
 
 def _is_targets_fault(ending: Ending) -> bool:
-    """A process that stands still between two operations is held up by us."""
+    """Only where it stands still between two operations is it we who hold it up."""
     return ending.entry.phase.in_target or ending.reason != HANG
 
 
 def _sentence(ending: Ending, limits: Limits) -> str:
     entry = ending.entry
     doing = f"{describe(entry.operations[-1])!s:.200}" if entry.operations else "the construction"
-    if entry.phase is Phase.BETWEEN:
-        doing = f"or just after {doing}"
+    if not entry.phase.in_target:
+        doing = f"or after {doing}"
     if ending.reason == HANG:
         where = f" (in {place(ending.frames)})" if ending.frames else ""
         return f"{doing} does not return within {limits.operation:g} s{where}"

@@ -57,10 +57,6 @@ class Phase(IntEnum):
     def in_target(self) -> bool:
         return self in (Phase.BUILDING, Phase.PERFORMING, Phase.FINISHING)
 
-    @property
-    def in_example(self) -> bool:
-        return self.in_target or self is Phase.BETWEEN
-
 
 _PERFORMING, _BETWEEN = int(Phase.PERFORMING), int(Phase.BETWEEN)
 
@@ -71,7 +67,10 @@ class JournalFull(OverflowError):
 
 @attrs.frozen
 class Entry:
-    """What the journal holds of the current example; ``configuration`` is None outside of one."""
+    """What the journal holds of the current example; while idle, of the last one.
+
+    ``configuration`` is None where there was none yet.
+    """
 
     phase: Phase
     minimizing: bool
@@ -189,7 +188,7 @@ class JournalReader:
     def entry(self) -> Entry:
         """The current example as far as it was written; a torn last record is left out."""
         pulse = self.pulse()
-        records = self._records() if pulse.phase.in_example else []
+        records = self._records()
         return Entry(
             phase=pulse.phase,
             minimizing=pulse.minimizing,
@@ -204,7 +203,10 @@ class JournalReader:
 
     def _records(self) -> list[Any]:
         generation = _COUNTER.unpack_from(self._map, _GENERATION)[0] & 0xFFFFFFFF
-        position, records = HEADER, []
+        position = HEADER
+        records: list[Any] = []
+        if generation == 0:
+            return records  # no example yet, and all is zero
         while (payload := self._record(position, generation)) is not None:
             records.append(json.loads(payload))
             position += _WORD.size + _FRAME.size + len(payload)

@@ -23,7 +23,7 @@ class Limits:
 
     operation: float = 10.0
     source: float = 60.0
-    opening: float = 900.0
+    opening: float = 2000.0
     memory: int = 4 << 30
     minimizing: float = 10.0
     isolated_minimizing: float = 60.0

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hicache_verify.cli.codes import COULD_NOT_RUN
 from hicache_verify.cli.options import CONTEXT, json_option, target_options, target_spec
 
 if TYPE_CHECKING:
     from hicache_verify.health import Check
 
-READY, NOT_READY = 0, 2
 STYLES = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
 INDENT = 12
 
@@ -31,7 +31,7 @@ def doctor(as_json: bool, details: bool, **target: Any) -> int:
 
     checks = checkup(target_spec(**target) if any(target.values()) else None)
     found = _as_json(list(checks)) if as_json else [_show(check, details) for check in checks]
-    return NOT_READY if any(check.state == "bad" for check in found) else READY
+    return COULD_NOT_RUN if any(check.state == "bad" for check in found) else 0
 
 
 def _show(check: Check, details: bool) -> Check:

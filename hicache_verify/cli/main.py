@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from hicache_verify.cannot_run import CannotRun
+from hicache_verify.cli.codes import COULD_NOT_RUN, INTERRUPTED
 from hicache_verify.cli.docs import docs
 from hicache_verify.cli.doctor import doctor
 from hicache_verify.cli.minimize import minimize
@@ -22,8 +23,6 @@ from hicache_verify.cli.releases import releases
 from hicache_verify.cli.replay import replay
 from hicache_verify.cli.reproduce import reproduce
 from hicache_verify.cli.run import run
-
-COULD_NOT_RUN, INTERRUPTED = 2, 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

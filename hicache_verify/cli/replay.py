@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hicache_verify.cli.codes import AGREED, DIVERGED
 from hicache_verify.cli.options import (
     CONTEXT,
     json_option,
@@ -19,8 +20,6 @@ from hicache_verify.cli.options import (
 if TYPE_CHECKING:
     from hicache_verify.rerun import Rerun
     from hicache_verify.trace import Trace
-
-AGREED, DIVERGED = 0, 1
 
 
 @click.command(context_settings=CONTEXT)

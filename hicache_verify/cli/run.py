@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTED
 from hicache_verify.cli.options import (
     CONTEXT,
     comma_list,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from hicache_verify.plan import Plan
     from hicache_verify.report.files import Files
 
-AGREED, DIVERGED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_BUDGET = 60.0
 DEFAULT_OUT = "hicache-findings"
 SOURCES = {

@@ -10,6 +10,7 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,23 @@ def dies_when_minimized() -> Factory:
                 os._exit(5)
 
     return Factory(mishap)
+
+
+def dies_later() -> Factory:
+    """A timer ends the process when the example is long over."""
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    timer.daemon = True
+    return on_eviction(lambda: timer.is_alive() or timer.start())
+
+
+def hangs_while_building() -> Factory:
+    def build(configuration: object) -> Mimic:
+        spin()
+        raise AssertionError
+
+    factory = agrees()
+    factory.build = build  # type: ignore[method-assign,assignment]
+    return factory
 
 
 def without_slru() -> Factory:

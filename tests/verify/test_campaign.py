@@ -113,6 +113,18 @@ def test_after_a_death_another_worker_goes_on_with_other_examples() -> None:
     assert len(ran.of(events.WorkerLost)) > 1
 
 
+def test_a_death_that_comes_late_is_a_finding_all_the_same() -> None:
+    found = Ran("dies_later", first=True, examples=2000).only
+    assert (found.divergence.kind, found.divergence.exception) == ("death", "SIGKILL")
+
+
+def test_a_cache_whose_construction_hangs_is_a_finding_without_operations() -> None:
+    found = Ran("hangs_while_building", first=True).only
+    assert (found.divergence.kind, found.divergence.operation) == ("hang", None)
+    assert found.divergence.message.startswith("the construction does not return")
+    assert found.case.operations == ()
+
+
 def test_memory_without_end_is_a_death() -> None:
     limits = Limits(memory=400 << 20, isolated_minimizing=0.1)
     found = Ran("devours", first=True, limits=limits).only.divergence

@@ -56,12 +56,15 @@ def test_a_shorter_example_hides_the_longer_one_before_it(
     assert reader.pulse().operations == 2 * len(OPERATIONS) + 1
 
 
-def test_outside_of_an_example_there_is_none(journal: Journal, reader: JournalReader) -> None:
-    assert reader.pulse().phase is Phase.STARTING
+def test_before_the_first_example_there_is_none(reader: JournalReader) -> None:
+    assert reader.entry().phase is Phase.STARTING
+    assert reader.entry().configuration is None
+
+
+def test_the_last_example_is_kept_while_idle(journal: Journal, reader: JournalReader) -> None:
     write(journal, SMALL, *OPERATIONS)
     journal.phase(Phase.IDLE)
-    assert reader.entry().configuration is None
-    assert reader.entry().operations == ()
+    assert reader.entry().operations == OPERATIONS
 
 
 def test_what_minimizes_is_marked_and_not_counted(journal: Journal, reader: JournalReader) -> None:
