@@ -43,6 +43,11 @@ each_release = pytest.mark.parametrize("version", releases())
 each_policy = pytest.mark.parametrize("policy", [BACK, THROUGH, SELECTIVE])
 
 
+def boundary(version: str) -> str:
+    """From 0.5.20 the prompt is inserted again, one priority higher, so that a node ends there."""
+    return " priority=1" if version in Range(since="0.5.20") else ""
+
+
 @each_release
 @each_page
 class TestPrefill:
@@ -230,7 +235,7 @@ class TestPartialPages:
         )
         assert [s["device free"] for s in steps] == [7, 6, 6, 6, 6, 5, 5, 5, 5, 5]
         assert steps[-2].nodes == {"1": "device lock=1"}
-        assert steps[-1].nodes == {"1": "device", "1 2 3": "device D"}
+        assert steps[-1].nodes == {"1": f"device{boundary(version)}", "1 2 3": "device D"}
 
     def test_that_are_not_full_are_freed_at_the_end(self, version: str) -> None:
         script = BeginRequest(0, pages(4, 1), ALL), DecodeRequest(0, 8), DecodeRequest(0, 9)
@@ -272,31 +277,14 @@ def test_decoding_takes_a_slot_a_token_and_finishing_inserts_them(version: str) 
     assert [s["device free"] for s in steps] == [6, 5, 4, 4, 4]
     assert steps[2]["requests"] == {"0": "4 of 4, protected 2, at 1 2"}
     assert steps[2].nodes == {"1 2": "device host? lock=2 hits=1"}
-    # From 0.5.20 the prompt is inserted again, one priority higher, so that a node ends there.
-    boundary = " priority=1" if version in Range(since="0.5.20") else ""
     assert steps[3].nodes == {
-        "1 2": f"device host? lock=2 hits=2{boundary}",
+        "1 2": f"device host? lock=2 hits=2{boundary(version)}",
         "1 2 8 9": "device host? lock=1 hits=1",
     }
     assert steps[4].nodes == {
-        "1 2": f"device host hits=2{boundary}",
+        "1 2": f"device host hits=2{boundary(version)}",
         "1 2 8 9": "device host hits=1 D",
     }
-
-
-@each_release
-def test_a_finished_request_ends_a_node_at_its_prompt_only_from_0_5_20(version: str) -> None:
-    """Where the prompt was not cached alone: its own slots were in the tree already."""
-    *_, step = run(
-        version,
-        sizes(1),
-        BeginRequest(0, (1, 2), ALL),
-        Insert((1, 2, 8)),
-        DecodeRequest(0, 8),
-        FinishRequest(0),
-    )
-    boundary = version in Range(since="0.5.20")
-    assert step.nodes == {"1 2": "device priority=1" if boundary else "device", "1 2 8": "device D"}
 
 
 @each_release
