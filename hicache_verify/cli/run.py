@@ -44,7 +44,14 @@ SOURCES = {
     metavar="P[,P]|all",
     help="write_back, write_through, write_through_selective.",
 )
-@click.option("--page-size", callback=sizes, default="1", show_default=True, metavar="N[,N]")
+@click.option(
+    "--page-size",
+    callback=sizes,
+    default="1",
+    show_default=True,
+    metavar="N[,N]",
+    help="Tokens a page.",
+)
 @click.option(
     "--eviction-policy",
     callback=comma_list,
@@ -54,19 +61,30 @@ SOURCES = {
     help="lru, lfu, fifo, mru, filo, priority, slru.",
 )
 @click.option(
-    "--examples", type=click.IntRange(1, 10**9), help="For each combination, instead of a budget."
+    "--examples",
+    type=click.IntRange(1, 10**9),
+    metavar="N",
+    help="For each combination, instead of a budget.",
 )
 @click.option(
     "--budget",
     type=click.FloatRange(0.1, 10**7),
     metavar="SECONDS",
-    help="For all combinations together; 60 where --examples is not given.",
+    help="For all combinations together; 60 if there are no --examples.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="The same seed gives the same run.",
+)
 @click.option("--first", is_flag=True, help="Stop at the first divergence.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     default=DEFAULT_OUT,
     show_default=True,
     help="Where findings are written.",
@@ -76,8 +94,10 @@ SOURCES = {
     "--source-of-operations",
     "sources",
     type=click.Choice(list(SOURCES)),
+    metavar="|".join(SOURCES),
     default="both",
     show_default=True,
+    help="Hypothesis gets a quarter of both.",
 )
 def run(
     target: str | None,
