@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from operator import is_
 from typing import Any, TypeAlias
 
@@ -73,12 +74,14 @@ class FreeList:
 
     def __init__(self) -> None:
         self._tensors: tuple[Any, ...] = ()
+        self._versions: list[int] = []
         self._slots: Slots = ()
 
     def read(self, tensors: tuple[Any, ...], fresh: bool) -> Slots:
-        if fresh or not _same_objects(tensors, self._tensors):
-            self._tensors = tensors
-            self._slots = tuple([slot for tensor in tensors for slot in tensor.tolist()])
+        versions = [tensor._version for tensor in tensors]
+        if fresh or versions != self._versions or not _same_objects(tensors, self._tensors):
+            self._tensors, self._versions = tensors, versions
+            self._slots = tuple(chain.from_iterable([tensor.tolist() for tensor in tensors]))
         return self._slots
 
 
@@ -152,7 +155,8 @@ class Nodes:
         self.calls, self.cache = calls, calls.cache
         self.by_path: dict[Path, Node | None] = {}
         self._seen: dict[Any, Seen] = {}
-        self._members = 0
+        self._members = self._doubles = 0
+        self._looked_at_some = False
 
     def forget(self) -> None:
         self.by_path, self._seen = {}, {}
@@ -160,11 +164,14 @@ class Nodes:
     def look(self) -> None:
         """Walk the whole tree. Nothing is called for a node that did not change."""
         device_leaves, host_leaves = self.cache.evictable_leaves, self.cache.evictable_host_leaves
-        known, seen, changed, moved, members = self._seen, {}, [], False, 0
+        known, seen, changed, moved, members, twice = self._seen, {}, [], False, 0, 0
         stack: list[tuple[Any, Path | None]] = [(self.cache.root_node, None)]
         while stack:
             above, parent = stack.pop()
             for real in above.children.values():
+                if real in seen:
+                    twice += 1
+                    continue
                 entry = known.get(real)
                 if entry is None or entry.key is not real.key or entry.parent is not parent:
                     entry, moved = _named(entry, real, parent), True
@@ -195,10 +202,12 @@ class Nodes:
                     stack.append((real, entry.path))
         self._renew(moved or len(seen) != len(known), seen, changed)
         self._seen, self._members = seen, members
+        self._doubles = twice + len(seen) - len(self.by_path)
 
     def _renew(self, moved: bool, seen: dict[Any, Seen], changed: list[Seen]) -> None:
-        if moved:
+        if moved or self._looked_at_some:
             self.by_path = {entry.path: entry.node for entry in seen.values()}
+            self._looked_at_some = False
         elif changed:
             self.by_path = self.by_path.copy()  # keeps the hashes of the paths
             for entry in changed:
@@ -210,12 +219,11 @@ class Nodes:
         return entry.path if entry is not None else None
 
     def strays(self) -> tuple[str, ...]:
-        """Members of the kept sets that are not in the tree, and nodes that share a path."""
+        """Members of the kept sets that are not in the tree, and nodes that are there twice."""
         kept = (self.cache.evictable_leaves, self.cache.evictable_host_leaves)
-        doubles = len(self._seen) - len(self.by_path)
-        if self._members == len(kept[0]) + len(kept[1]) and not doubles:
+        if self._members == len(kept[0]) + len(kept[1]) and not self._doubles:
             return ()
-        found = [f"{doubles} nodes whose path another node has"] if doubles else []
+        found = [f"{self._doubles} nodes or paths twice in the tree"] if self._doubles else []
         for name, members in zip(("evictable_leaves", "evictable_host_leaves"), kept, strict=True):
             gone = [real for real in members if real not in self._seen]
             found += sorted(f"{name}: {self.path(real)}" for real in gone)
@@ -224,6 +232,7 @@ class Nodes:
     # without walking
 
     def at(self, path: Path) -> Node | None:
+        self._looked_at_some = True  # entries are then newer than ``by_path``
         real = self._find(path)
         if real is None:
             return None

@@ -59,7 +59,7 @@ def test_a_free_list_shows_every_entry_in_order_also_twice() -> None:
     assert slots.read((first, second), fresh=False) == (4, 2, 2, 7)
     assert slots.read((first,), fresh=False) == (4, 2)
     first[0] = 5
-    assert slots.read((first,), fresh=True) == (5, 2)
+    assert slots.read((first,), fresh=False) == (5, 2)
 
 
 # -- nodes -----------------------------------------------------------------------------------------
@@ -189,7 +189,13 @@ class TestNodes:
         tree.upper.children[7] = double = real_node(None, 3)
         double.parent = tree.upper
         tree.nodes.look()
-        assert tree.nodes.strays() == ("1 nodes whose path another node has",)
+        assert tree.nodes.strays() == ("1 nodes or paths twice in the tree",)
+
+    def test_that_hang_in_a_circle_are_told(self, tree: Any) -> None:
+        tree.lower[0].children[1] = tree.upper
+        tree.nodes.look()
+        assert len(tree.nodes.by_path) == 3
+        assert tree.nodes.strays() == ("1 nodes or paths twice in the tree",)
 
     def test_are_found_one_by_one(self, tree: Any) -> None:
         asked = [path(1), path(1, 2), path(1, 2, 3), path(1, 2, 5), path(1, 3), path(6)]
@@ -197,6 +203,13 @@ class TestNodes:
         tree.nodes.look()
         assert alone == [tree.nodes.by_path.get(p) for p in asked]
         assert [p for p, node in zip(asked, alone, strict=True) if node] == asked[1:3]
+
+    def test_that_were_looked_at_alone_are_new_in_the_whole_too(self, tree: Any) -> None:
+        tree.nodes.look()
+        tree.upper.lock_ref = 3
+        assert tree.nodes.at(path(1, 2)).lock_ref == 3
+        tree.nodes.look()
+        assert tree.nodes.by_path[path(1, 2)].lock_ref == 3
 
     def test_may_hang_deep(self, tree: Any) -> None:
         node, depth = tree.lower[0], 5_000
