@@ -290,6 +290,24 @@ def _single_owner(step: Step) -> Iterator[Violation]:
             distinct = sorted(set(names))
             if len(distinct) > 1:
                 yield Violation(f"{tier} slot {slot} belongs to {' and to '.join(distinct)}")
+    for number, request in step.after.requests.items():
+        held = request.row[: request.protected]
+        wrong = [
+            slot
+            for slot, own in zip(held, _slots_to(step, request.anchor), strict=False)
+            if slot != own
+        ]
+        if wrong:
+            yield Violation(
+                f"request {number} reads device slots {wrong}, where the tree has others for it"
+            )
+
+
+def _slots_to(step: Step, end: Path | None) -> Slots:
+    """The device slots of the nodes down to ``end``."""
+    on_path = [n for n in step.family.nodes.values() if end and is_on_path(n.path, end)]
+    on_path.sort(key=lambda node: len(node.path.tokens))
+    return tuple(slot for node in on_path for slot in node.device or ())
 
 
 @law(
