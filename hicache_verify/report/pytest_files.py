@@ -1,0 +1,134 @@
+"""A finding as pytest files: one that replays it with this tool, one in plain calls.
+
+The second imports SGLang only and can be pasted into its test folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from hicache_model.laws import LAWS
+from hicache_verify.divergence import Divergence
+from hicache_verify.report import words
+from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
+from hicache_verify.report.upstream import plan
+from hicache_verify.trace import Trace
+
+
+def write_pytest_files(
+    folder: Path, name: str, trace: Trace, divergence: Divergence | None
+) -> tuple[Path, ...]:
+    """``test_<name>_replay.py`` and ``test_<name>_upstream.py``; what is there is replaced."""
+    texts = {"replay": replay_file, "upstream": upstream_file}
+    written = []
+    for form, make in texts.items():
+        path = folder / f"test_{identifier(name)}_{form}.py"
+        path.write_text(make(trace, divergence, name), encoding="utf-8")
+        written.append(path)
+    return tuple(written)
+
+
+def replay_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
+    """The trace as literal operations, played in lockstep with the model on a release."""
+    used = sorted({type(op).__name__ for op in trace.operations})
+    operations = Group("", tuple(map(constructor, trace.operations)))
+    literal = Group("Trace", (constructor(trace.configuration), "TARGET", "RELEASE", operations))
+    return _render(
+        "replay.py.j2",
+        **_about(trace, divergence, name),
+        operations_import=_import("hicache_model.operations", used),
+        target=quoted(trace.target),
+        release=quoted(trace.release),
+        trace=layout(literal, before="TRACE = "),
+    )
+
+
+def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
+    """The operations as plain calls on the release's own classes, and the law in plain code."""
+    planned = plan(trace, divergence)
+    paged = trace.configuration.page_size > 1
+    names = {n for n in planned.used if n.endswith("Params")}
+    return _render(
+        "upstream.py.j2",
+        **_about(trace, divergence, name),
+        class_name="Test" + "".join(part.title() for part in identifier(name).split("_")),
+        allocator="PagedTokenToKVPoolAllocator" if paged else "TokenToKVPoolAllocator",
+        configuration=trace.configuration,
+        release=trace.release,
+        origin=words.printable(f"{trace.target} {trace.release}"),
+        statements=planned.statements,
+        law=planned.law,
+        used=planned.used,
+        comments=[_comment(sentence) for sentence in planned.comments],
+        ways=planned.ways,
+        settings=_settings(planned.ways["settings"].split()),
+        has_requests="begin" in planned.used,
+        params_import=_import("sglang.srt.mem_cache.base_prefix_cache", sorted(names)),
+    )
+
+
+def identifier(name: str) -> str:
+    """``host-leaves-1`` -> ``host_leaves_1``."""
+    return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "finding"
+
+
+def _about(trace: Trace, divergence: Divergence | None, name: str) -> dict[str, Any]:
+    """What both files say of the finding."""
+    where = f"{trace.target} {trace.release}"
+    if divergence is None:
+        headline, story = f"{len(trace.operations)} operations on {where}.", "Nothing diverges."
+    else:
+        law = LAWS.get(divergence.law)
+        headline = f"{divergence.law}: {law.sentence}" if law else f"{divergence.law} on {where}."
+        story = divergence.message
+    return {
+        "name": identifier(name),
+        "headline": _prose(headline, 3),
+        "story": _prose(story, 0),
+    }
+
+
+def _prose(text: str, indent: int) -> str:
+    """For a docstring: wrapped, printable ASCII, nothing that could end it."""
+    safe = ascii(words.printable(text))[1:-1].replace("\\'", "'").replace('"', "'")
+    return textwrap.fill(safe, WIDTH, initial_indent=" " * indent)[indent:]
+
+
+def _comment(text: str) -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=" " * 8 + "# ", subsequent_indent=" " * 8 + "# "
+    )
+
+
+def _settings(names: list[str]) -> str:
+    return layout(Group("", tuple(map(quoted, names))), 8, "for name in ", ":")
+
+
+def _import(module: str, names: list[str]) -> str:
+    """``from module import a, b``, in brackets where it is long; nothing for no names."""
+    line = f"from {module} import {', '.join(names)}"
+    if len(line) <= WIDTH or not names:
+        return line if names else ""
+    return layout(Group("", tuple(names)), before=f"from {module} import ")
+
+
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(**values)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("hicache_verify.report", "templates"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+    )

@@ -1,0 +1,302 @@
+"""The pytest forms of a finding: valid, formatted, and right on the real releases."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hicache_impl.sglang import fetch
+from hicache_impl.sglang.releases import KNOWN
+from hicache_model.configuration import Configuration
+from hicache_model.laws import LAWS as ALL_LAWS
+from hicache_model.operations import (
+    BeginRequest,
+    CompleteLoads,
+    EvictDevice,
+    Insert,
+    LoadBack,
+    Lock,
+    Unlock,
+)
+from hicache_verify import testing
+from hicache_verify.divergence import Divergence
+from hicache_verify.report.code import integers, literal, one_line, quoted
+from hicache_verify.report.pytest_files import (
+    identifier,
+    replay_file,
+    upstream_file,
+    write_pytest_files,
+)
+from hicache_verify.report.upstream import HELPERS, LAWS, NEEDS, WAYS, closure, ways
+from hicache_verify.trace import Trace
+from tests.verify.vocabulary import TRACES
+
+FOUR = Trace(
+    Configuration(),
+    "sglang",
+    "0.5.10.post1",
+    (Insert((1,)), EvictDevice(1), Insert((1, 2)), EvictDevice(2)),
+)
+MESSAGE = "node [1] is in evictable_host_leaves, but its child [1, 2] is still backed up"
+BROKEN = Divergence("law", "host-leaves", "law", MESSAGE, 3, FOUR.operations[-1])
+
+
+# -- what is written -------------------------------------------------------------------------------
+
+REPLAY = '''\
+"""host-leaves: The kept set evictable_host_leaves is exactly the evicted, unlocked
+nodes without a backed-up child.
+
+node [1] is in evictable_host_leaves, but its child [1, 2] is still backed up
+
+Needs hicache-verify. HICACHE_VERIFY_RELEASE in the environment names another release.
+"""
+
+import os
+
+import pytest
+
+from hicache_model.configuration import Configuration
+from hicache_model.operations import EvictDevice, Insert
+from hicache_verify.targets import TargetSpec
+from hicache_verify.testing import divergence_report
+from hicache_verify.trace import Trace
+
+TARGET = "sglang"
+RELEASE = os.environ.get("HICACHE_VERIFY_RELEASE", "0.5.10.post1")
+TRACE = Trace(
+    Configuration(),
+    TARGET,
+    RELEASE,
+    (Insert((1,)), EvictDevice(1), Insert((1, 2)), EvictDevice(2)),
+)
+
+
+def test_host_leaves_1():
+    report = divergence_report(TRACE, TargetSpec(TARGET, RELEASE))
+    if report is not None:
+        pytest.fail(report, pytrace=False)
+'''
+
+
+def test_the_replay_form_looks_like_this() -> None:
+    assert replay_file(FOUR, BROKEN, "host-leaves-1") == REPLAY
+
+
+def test_the_upstream_form_is_plain_calls_and_the_law() -> None:
+    text = upstream_file(FOUR, BROKEN, "host-leaves-1")
+    assert "hicache_verify" not in text
+    assert (
+        """\
+class TestHostLeaves1(unittest.TestCase):
+    def test_host_leaves_1(self):
+        self.insert([1])
+        self.cache.evict(EvictParams(num_tokens=1))
+        self.insert([1, 2])
+        self.cache.evict(EvictParams(num_tokens=2))
+
+        kept = [self.prefix(node) for node in self.cache.evictable_host_leaves]
+        due = [
+            self.prefix(node)
+            for node in self.nodes()
+            if node.evicted
+            and node.lock_ref == 0
+            and not any(child.backuped for child in node.children.values())
+        ]
+        self.assertCountEqual(kept, due)
+
+    def setUp(self):
+"""
+        in text
+    )
+
+
+def test_both_files_are_written_under_their_names(tmp_path: Path) -> None:
+    paths = write_pytest_files(tmp_path, "host-leaves-1", FOUR, BROKEN)
+    assert [path.name for path in paths] == [
+        "test_host_leaves_1_replay.py",
+        "test_host_leaves_1_upstream.py",
+    ]
+    assert all(path.read_text() for path in paths)
+    assert identifier("../evil name!") == "evil_name"
+    assert identifier("!") == "finding"
+
+
+_DIVERGENCES = st.none() | st.builds(
+    Divergence,
+    kind=st.sampled_from(["law", "state", "crash"]),
+    law=st.sampled_from([*sorted(ALL_LAWS), "answer", "no-crash"]),
+    oracle=st.just("law"),
+    message=st.text(),
+    step=st.just(0),
+    operation=st.none(),
+    exception=st.just("KeyError"),
+)
+
+
+def executed(text: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "generated"}
+    exec(compile(text, "generated", "exec"), names)  # noqa: S102 - our own text
+    return names
+
+
+@given(TRACES, _DIVERGENCES)
+def test_the_replay_form_holds_the_trace_itself(trace: Trace, found: Divergence | None) -> None:
+    text = replay_file(trace, found, "any")
+    trace = trace.with_(provenance={})
+    assert executed(text)["TRACE"] == trace
+
+
+_FINDINGS = st.tuples(TRACES, _DIVERGENCES, st.sampled_from(KNOWN))
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(_FINDINGS, min_size=10, max_size=20))
+def test_both_forms_are_as_ruff_would_format_them(
+    findings: list[tuple[Trace, Divergence | None, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for number, (trace, found, release) in enumerate(findings):
+            write_pytest_files(Path(folder), str(number), trace.with_(release=release), found)
+        command = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", folder]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout
+
+
+@settings(deadline=None)
+@given(TRACES, _DIVERGENCES, st.sampled_from(KNOWN))
+def test_a_helper_that_is_called_is_written(
+    trace: Trace, found: Divergence | None, release: str
+) -> None:
+    text = upstream_file(trace.with_(release=release), found, "any")
+    compile(text, "generated", "exec")
+    for name in {*HELPERS.values(), *NEEDS, "nodes", "prefix", "content", "fill"}:
+        if f"self.{name}(" in text:
+            assert f"    def {name}(self" in text
+        if name.endswith("Params") and f"{name}(" in text:
+            assert f"import {name}" in text or f" {name},\n" in text or f", {name}" in text
+
+
+def test_what_has_no_form_in_plain_calls_is_said() -> None:
+    order = attrs.evolve(BROKEN, law="policy-order")
+    assert "# What broke here (policy-order) is judged against" in upstream_file(FOUR, order, "x")
+    crash = attrs.evolve(BROKEN, law="no-crash", kind="crash", exception="KeyError")
+    assert "# The last call raised KeyError where" in upstream_file(FOUR, crash, "x")
+    paged = Configuration(page_size=2)
+    operations = (Insert((1, 2)), BeginRequest(0, (1, 2, 3, 4), 2), EvictDevice(1))
+    text = upstream_file(Trace(paged, "sglang", "0.5.18", operations), BROKEN, "x")
+    said = " ".join(text.replace("#", " ").split())
+    assert "pages of several tokens: this test stops before operation 2 of 3." in said
+    assert "self.begin" not in text
+    assert "self.assert" not in text
+
+
+def test_every_release_has_one_way_of_each() -> None:
+    for release in KNOWN:
+        for name in {way.name for way in WAYS} - {"requests"}:
+            fitting = [way for way in WAYS if way.name == name and release in way.releases]
+            assert len(fitting) == 1, (release, name)
+        assert ways(release)["token_ids"]
+    assert set(LAWS) <= set(ALL_LAWS)
+    assert closure(["load_back"]) >= {"match", "load", "key", "MatchPrefixParams"}
+
+
+@given(st.text())
+def test_strings_are_their_own_literals(text: str) -> None:
+    assert executed(f"x = {quoted(text)}")["x"] == text
+    assert quoted(text).isascii()
+
+
+def test_long_runs_of_tokens_are_ranges() -> None:
+    assert integers(tuple(range(5, 20))) == "list(range(5, 20))"
+    assert one_line(integers((3, 1))) == "[3, 1]"
+    assert one_line(literal(Insert((1,), priority=2))) == "Insert((1,), priority=2)"
+
+
+# -- on the real releases --------------------------------------------------------------------------
+
+LOADED = """
+import sys
+from hicache_impl.sglang.loader import load
+from hicache_impl.sglang.source import Release
+load(Release(sys.argv[1]))
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", sys.argv[2], sys.argv[3]]))
+"""
+
+
+def run_upstream(path: Path, release: str) -> subprocess.CompletedProcess[str]:
+    """The file under pytest in a process that has loaded ``release``."""
+    if release not in fetch.cached_releases():
+        pytest.skip(f"{release} is not in the cache")
+    command = [sys.executable, "-c", LOADED, release, str(path.parent), str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_upstream_form_fails_with_the_law_where_the_defect_is(tmp_path: Path) -> None:
+    _, path = write_pytest_files(tmp_path, "host-leaves", FOUR, BROKEN)
+    ran = run_upstream(path, "0.5.10.post1")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "self.assertCountEqual(kept, due)" in ran.stdout
+    assert "First has 1, Second has 0:  (None, [1])" in ran.stdout
+
+
+def test_the_upstream_form_passes_where_it_is_mended(tmp_path: Path) -> None:
+    _, path = write_pytest_files(tmp_path, "host-leaves", FOUR.with_(release="0.5.18"), BROKEN)
+    ran = run_upstream(path, "0.5.18")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "1 passed" in ran.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", KNOWN)
+def test_plain_calls_do_what_the_target_does(release: str) -> None:
+    if release not in fetch.cached_releases():
+        pytest.skip(f"{release} is not in the cache")
+    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "150"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.slow
+def test_the_replay_form_fails_with_the_listing_and_passes_on_a_mended_release() -> None:
+    for release in ("0.5.10.post1", "0.5.18"):
+        if release not in fetch.cached_releases():
+            pytest.skip(f"{release} is not in the cache")
+    report = testing.divergence_report(FOUR)
+    assert report is not None
+    assert "✗ host-leaves: the law is broken" in report
+    assert testing.divergence_report(FOUR.with_(release="0.5.18")) is None
+    with pytest.raises(testing.IllegalTrace, match="operation 1 is not legal in its state"):
+        testing.divergence_report(FOUR.with_(operations=(Unlock((1,)),)))
+
+
+def test_operations_of_every_kind_have_a_form() -> None:
+    operations = (
+        Insert((1, 2, 3), namespace="it's", priority=4, chunked=True),
+        Lock((1, 2, 3), namespace="it's"),
+        Unlock((1, 2, 3), namespace="it's"),
+        LoadBack((1, 2), quota=5),
+        CompleteLoads(2),
+        BeginRequest(3, (1, 2), 1),
+    )
+    text = upstream_file(FOUR.with_(operations=operations), None, "x")
+    assert (
+        """\
+        self.insert([1, 2, 3], namespace="it's", priority=4, chunked=True)
+        self.lock([1, 2, 3], namespace="it's")
+        self.unlock([1, 2, 3], namespace="it's")
+        self.load_back([1, 2], quota=5)
+        self.complete(self.controller.ack_load_queue, 2)
+        self.begin(3, [1, 2], chunk=1)
+"""
+        in text
+    )
