@@ -16,6 +16,14 @@ from hicache_verify import simpler
 from hicache_verify.replay import SKIP, replay
 from hicache_verify.trace import Trace
 
+CANDIDATES = (
+    simpler.without_requests,
+    simpler.fewer_operations,
+    simpler.renamed,
+    simpler.simpler_arguments,
+    simpler.simpler_configuration,
+)
+
 
 class NotReproduced(ValueError):
     """The trace that was to be minimized does not fail."""
@@ -41,10 +49,8 @@ def minimize(trace: Trace, still_fails: Callable[[Trace], bool], *, budget_s: fl
         while before is not search.best:
             before = search.best
             search.drop_operations()
-            search.follow(simpler.fewer)
-            search.follow(simpler.rewritten)
-            search.follow(simpler.one_simpler)
-            search.follow(simpler.configured)
+            for candidates in CANDIDATES:
+                search.follow(candidates)
     except _OutOfTime:
         pass
     return search.best

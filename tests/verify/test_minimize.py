@@ -19,6 +19,7 @@ from hicache_model.operations import (
     DecodeRequest,
     EvictDevice,
     EvictHost,
+    ExtendRequest,
     FinishRequest,
     Insert,
     Lock,
@@ -31,7 +32,14 @@ from hicache_model.rules import refusal
 from hicache_verify import replay as replaying
 from hicache_verify import simpler
 from hicache_verify.divergence import Divergence
-from hicache_verify.minimize import NotReproduced, SameFinding, minimize, minimize_on, performed
+from hicache_verify.minimize import (
+    CANDIDATES,
+    NotReproduced,
+    SameFinding,
+    minimize,
+    minimize_on,
+    performed,
+)
 from hicache_verify.replay import Step, replay
 from hicache_verify.trace import Trace
 
@@ -100,6 +108,46 @@ def test_tokens_that_must_differ_are_numbered_as_they_appear() -> None:
     assert least.operations == (Insert((1, 2, 3), namespace="b"),)
 
 
+def test_each_prefix_ends_in_a_token_of_its_own() -> None:
+    def fails(trace: Trace) -> bool:
+        lists = [op.tokens for op in trace.operations if isinstance(op, Insert)]
+        return any(a != b and a[:2] == b[:2] for a in lists for b in lists if len(a) > len(b) > 1)
+
+    least = minimize(trace_of(Insert((4, 4, 4)), Insert((9,)), Insert((4, 4, 4, 4))), fails)
+    assert least.operations == (Insert((1, 2)), Insert((1, 2, 3)))
+
+
+def test_a_request_becomes_one_plain_operation_where_that_is_enough() -> None:
+    def fails(trace: Trace) -> bool:
+        kinds = [type(op) for op in trace.operations]
+        given = [op for op in trace.operations if isinstance(op, (Insert, BeginRequest))]
+        return bool(given) and len(given[0].tokens) > 1 and kinds[-1] is EvictDevice
+
+    begun = BeginRequest(5, (7, 7, 7), 1, namespace="n")
+    life = (begun, ExtendRequest(5, 1), ExtendRequest(5, 4), FinishRequest(5))
+    least = minimize(trace_of(*life, begun, EvictDevice(3)), fails)
+    assert least.operations == (Insert((1, 2)), EvictDevice(1))
+
+
+def test_the_prompt_of_a_request_that_must_stay_comes_in_one_piece() -> None:
+    def fails(trace: Trace) -> bool:
+        done = -100
+        for op in trace.operations:
+            if isinstance(op, BeginRequest):
+                done = min(op.chunk, len(op.tokens))
+            elif isinstance(op, ExtendRequest):
+                done += op.chunk
+            elif isinstance(op, FinishRequest) and done >= 3:
+                return True
+        return False
+
+    begun = BeginRequest(5, (7, 8, 9), 1)
+    least = minimize(
+        trace_of(begun, ExtendRequest(5, 1), ExtendRequest(5, 4), FinishRequest(5)), fails
+    )
+    assert least.operations == (BeginRequest(0, (1, 2, 3), 3), FinishRequest(0))
+
+
 _some_operations = st.lists(st.sampled_from((*NOISE, *NEEDED)), max_size=20)
 
 
@@ -121,7 +169,7 @@ def test_nothing_can_be_taken_away_from_the_result(
     )
     assert minimize(trace, fails) == least
     assert minimize(least, fails) == least
-    for candidates in (simpler.fewer, simpler.rewritten, simpler.one_simpler, simpler.configured):
+    for candidates in CANDIDATES:
         for candidate in candidates(least):
             assert not fails(candidate) or simpler.size(candidate) >= simpler.size(least)
 
