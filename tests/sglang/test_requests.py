@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from test_hiradix_child import pages, releases, run, sizes
+from test_hiradix_child import pages, releases, run, run_anyway, sizes
 
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.requests import ArrayReq, KvReq, ListReq, SaltedReq, SizedReq
@@ -330,6 +330,28 @@ class TestEnds:
         assert [s["device free"] for s in steps] == [6, 3, 5, 5, 5]
         assert steps[2].nodes == {"1 2": "device lock=2", "1 2 3": "device lock=2"}
         assert steps[4].nodes == {"1 2": "device", "1 2 3": "device D"}
+
+
+@each_release
+def test_a_request_gets_anothers_bytes_from_a_load_back_up_to_0_5_14(version: str) -> None:
+    """A9: backing up [5 6 7 8] to make room takes the host pages that are about to be loaded."""
+    *_, begun, completed = run_anyway(
+        version,
+        sizes(1, device=4, host=5),
+        Insert((1, 2, 3)),
+        EvictDevice(3),
+        Insert((5, 6, 7, 8)),
+        BeginRequest(0, (1, 2, 3, 9), ALL),
+        CompleteLoads(1),
+    )
+    assert begun.outcome == Admitted(0, 3)
+    if version in Range(before="0.5.15"):
+        assert begun["transfers"] == ["load of 3: gone"]
+        assert completed.nodes == {"5 6 7 8": "host H", "1 2 3 9": "device? lock=1"}
+        assert completed["requests"] == {"0": "4 of 4, protected 4, at 1 2 3 9, wrong bytes"}
+    else:
+        assert completed.nodes == {"1 2 3": "device host lock=1", "1 2 3 9": "device lock=1"}
+        assert completed["requests"] == {"0": "4 of 4, protected 4, at 1 2 3 9"}
 
 
 # -- long runs -------------------------------------------------------------------------------------
