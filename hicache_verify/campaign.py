@@ -61,7 +61,7 @@ class Campaign:
             interrupted = True
         finally:
             self._drop_worker()
-        self._ledger.settle(None)
+        self._ledger.give_up()
         return self._finish(problem, interrupted)
 
     # -- cells -------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class Campaign:
             if (seconds is not None and seconds <= 0) or (left is not None and left <= 0):
                 return None
             seed = derive(self._plan.seed, cell, share.source, stretch)
-            known = self._ledger.keys
+            known = self._ledger.known()
             leg = Leg(cell, share.source, seed, left, seconds, self._plan.first, known)
             before = self._examples
             reply = self._run_leg(leg)
@@ -226,7 +226,7 @@ class Campaign:
         return f"{divergence.law} has ended {self._lost[key]} workers"
 
     def _blame_ourselves(self, cell: Cell, reply: Reply | Ending) -> None:
-        self._ledger.settle(None)
+        self._ledger.give_up()
         self._broken += 1
         self._emit(events.WorkerLost(cell, say(reply), None))
         if self._broken >= self._plan.limits.broken_workers:
@@ -242,7 +242,10 @@ class Campaign:
         with self._spare_worker() as worker:
             job = Minimize(finding.case, finding.divergence, isolated=True)
             reply = ask(worker, job)
-        self._ledger.settle(reply if isinstance(reply, Minimized) else None)
+        if isinstance(reply, Minimized):
+            self._ledger.settle(reply)
+        else:
+            self._ledger.give_up()
 
     @contextmanager
     def _spare_worker(self) -> Iterator[Worker]:

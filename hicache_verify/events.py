@@ -65,7 +65,7 @@ class FindingFound:
 
 @attrs.frozen
 class FindingSettled:
-    """The finding in its last form: minimized, or as it was found where that failed."""
+    """The finding minimized, or as it was found where that failed; again when it gets shorter."""
 
     finding: Finding
 

@@ -1,6 +1,8 @@
-"""The findings of a campaign: each distinct one once, with how often it was met again."""
+"""The findings of a campaign: each distinct one once, with its shortest case so far."""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import attrs
 
@@ -8,11 +10,13 @@ from hicache_verify.catalogue.resemblance import resembles
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import FindingFound, FindingSettled, Listener
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import Case, Key, Leg, Minimized
+from hicache_verify.messages import Case, Key, Known, Leg, Minimized
 
 
 class Ledger:
-    """Every finding that is added is settled later: minimized, or as it was found."""
+    """Every finding that is added is settled later, minimized or as it was found; some get shorter
+    again after that.
+    """
 
     def __init__(self, seed: int, emit: Listener) -> None:
         self.release = ""
@@ -20,6 +24,7 @@ class Ledger:
         self._emit = emit
         self._findings: dict[Key, Finding] = {}
         self._unsettled: Key | None = None
+        self._tries: Counter[Key] = Counter()
         self.laws: set[str] = set()
 
     def __len__(self) -> int:
@@ -31,9 +36,12 @@ class Ledger:
     def __getitem__(self, key: Key) -> Finding:
         return self._findings[key]
 
-    @property
-    def keys(self) -> frozenset[Key]:
-        return frozenset(self._findings)
+    def known(self) -> dict[Key, Known]:
+        """What a worker is told, so that it need not report it again."""
+        return {
+            key: Known(len(f.case.operations), f.case.has_requests, self._tries[key])
+            for key, f in self._findings.items()
+        }
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -53,19 +61,28 @@ class Ledger:
         self.laws.add(divergence.law)
         self._emit(FindingFound(finding))
 
-    def settle(self, result: Minimized | None) -> None:
-        """The finding that waits gets its last form; None where nothing shorter is known."""
-        if self._unsettled is None:
+    def give_up(self) -> None:
+        """The finding that waits stays as it was found."""
+        if self._unsettled is not None:
+            key, self._unsettled = self._unsettled, None
+            self._emit(FindingSettled(self._findings[key]))
+
+    def settle(self, result: Minimized) -> None:
+        """A finding gets its shortest case so far."""
+        key = result.key
+        self._tries[key] += 1
+        old = self._findings[key]
+        if key != self._unsettled and len(result.case.operations) >= len(old.case.operations):
             return
-        key, self._unsettled = self._unsettled, None
-        if result is not None:
-            self._findings[key] = attrs.evolve(
-                self._findings[key],
-                case=result.case,
-                divergence=self._likened(result.divergence),
-                steps=result.steps,
-                minimized=True,
-            )
+        self._findings[key] = attrs.evolve(
+            old,
+            case=result.case,
+            divergence=self._likened(result.divergence),
+            steps=result.steps,
+            minimized=True,
+        )
+        if key == self._unsettled:
+            self._unsettled = None
         self._emit(FindingSettled(self._findings[key]))
 
     def _likened(self, divergence: Divergence) -> Divergence:

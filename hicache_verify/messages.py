@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import attrs
 
 from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
-from hicache_model.operations import Operation
+from hicache_model.operations import REQUEST_OPERATIONS, Operation
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.replay import Step
@@ -23,15 +24,31 @@ class Case:
     configuration: Configuration
     operations: tuple[Operation, ...]
 
+    @property
+    def has_requests(self) -> bool:
+        return any(type(op) in REQUEST_OPERATIONS for op in self.operations)
+
 
 # -- jobs ------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Known:
+    """A finding that was made before: how long its shortest case is, and after how many tries.
+
+    ``requests`` says whether that case has operations on requests, which rarely get as short.
+    """
+
+    length: int
+    requests: bool
+    tries: int
 
 
 @attrs.frozen
 class Leg:
     """Explore ``cell`` with one source of operations, for so many examples or seconds.
 
-    Findings whose key is among ``known`` are counted and not reported again.
+    What is ``known`` is counted, and reported again only where it may get shorter.
     """
 
     cell: Cell
@@ -40,7 +57,7 @@ class Leg:
     examples: int | None
     seconds: float | None
     first: bool = False
-    known: frozenset[Key] = frozenset()
+    known: Mapping[Key, Known] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -105,7 +122,10 @@ class Found:
 
 @attrs.frozen
 class Minimized:
-    """The shortest case found for the finding with ``key``, how it diverges, and its steps."""
+    """The shortest case found for the finding with ``key``, how it diverges, and its steps.
+
+    It may come again for a finding that is met again, and need not be shorter than before.
+    """
 
     key: Key
     case: Case

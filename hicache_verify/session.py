@@ -2,7 +2,7 @@
 
 The session runs the lockstep, counts, and reports each distinct divergence once, at once, with its
 whole trace. It is minimized when the example ends, so that nothing that happens while minimizing
-can lose the finding.
+can lose the finding. A finding that is met again may get a shorter trace from that.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from hicache_verify.divergence import Divergence
 from hicache_verify.guard import Guard
 from hicache_verify.journal import Journal
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.messages import Case, Found, Key, Leg, LegDone, Minimized, Reply
+from hicache_verify.messages import Case, Found, Key, Known, Leg, LegDone, Minimized, Reply
 
 MAX_FINDINGS = 64
+SHORT = 3
+"""Operations below which a trace is short enough to look for no other."""
+TRIES, MOST_TRIES = 3, 6
+"""How many cases of one finding are minimized; more where one without requests comes by."""
 
 Minimizer = Callable[[Case, Divergence], Minimized]
 
@@ -51,7 +55,7 @@ class Session:
         self._send = send
         self._minimize = minimize
         self._deadline = deadline
-        self._known: set[Key] = set(leg.known)
+        self._known: dict[Key, Known] = dict(leg.known)
         self._found = 0
         self._repeats: Counter[Key] = Counter()
         self._divergence: Divergence | None = None
@@ -84,7 +88,7 @@ class Session:
         if self._to_minimize is not None:
             case, found = self._to_minimize
             self._to_minimize = None
-            self._send(self._minimize(case, found))
+            self._minimize_now(case, found)
         return divergence
 
     def over(self) -> bool:
@@ -110,15 +114,42 @@ class Session:
         return divergence
 
     def _record(self, divergence: Divergence) -> None:
-        if divergence.key in self._known:
-            self._repeats[divergence.key] += 1
+        key, case = divergence.key, self._guard.case
+        known = self._known.get(key)
+        if known is None:
+            self._found += 1
+            counts = self._journal.examples, self._journal.operations
+            self._send(Found(divergence, case, *counts))
+            self._to_minimize = (case, divergence)
             return
-        self._known.add(divergence.key)
-        self._found += 1
-        case = self._guard.case
-        counts = self._journal.examples, self._journal.operations
-        self._send(Found(divergence, case, *counts))
-        self._to_minimize = (case, divergence)
+        self._repeats[key] += 1
+        if not self._late() and promises_shorter(case, known):
+            self._to_minimize = (case, divergence)
+
+    def _minimize_now(self, case: Case, divergence: Divergence) -> None:
+        result = self._minimize(case, divergence)
+        self._known[divergence.key] = learn(self._known.get(divergence.key), result)
+        self._send(result)
+
+
+def promises_shorter(case: Case, known: Known) -> bool:
+    """Whether another case of a finding is worth minimizing too."""
+    if len(case.operations) < known.length:
+        return True
+    if known.length <= SHORT:
+        return False
+    simpler = known.requests and not case.has_requests
+    return known.tries < (MOST_TRIES if simpler else TRIES)
+
+
+def learn(known: Known | None, result: Minimized) -> Known:
+    """What is known after one more try."""
+    length, requests = len(result.case.operations), result.case.has_requests
+    if known is None:
+        return Known(length, requests, 1)
+    if length < known.length:
+        return Known(length, requests, known.tries + 1)
+    return Known(known.length, known.requests, known.tries + 1)
 
 
 class Unbuilt(Lockstep):

@@ -18,14 +18,18 @@ class Limits:
     """Seconds, bytes and counts that nothing in a run exceeds.
 
     ``operation`` is the time for one operation of the target, ``source`` for what happens between
-    two of them, ``opening`` for fetching and importing a target.
+    two of them, ``opening`` for fetching and importing a target. ``candidates`` ends minimizing
+    before its time does, so that a slow machine minimizes as a fast one. ``minimizing_late`` is for
+    a finding at the very end of a budget.
     """
 
     operation: float = 10.0
     source: float = 60.0
     opening: float = 2000.0
     memory: int = 4 << 30
-    minimizing: float = 10.0
+    minimizing: float = 30.0
+    minimizing_late: float = 8.0
+    candidates: int = 2000
     isolated_minimizing: float = 60.0
     isolated_operation: float = 2.0
     isolated_candidates: int = 400

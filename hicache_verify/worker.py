@@ -46,7 +46,6 @@ from hicache_verify.session import Session, TimeIsUp
 from hicache_verify.targets import open_factory
 from hicache_verify.watch import Limits
 
-CANDIDATES = 20_000
 SHOWN = ("hicache-verify", "torch", "hypothesis", "numpy")
 
 
@@ -104,7 +103,7 @@ class Worker:
             self._journal,
             leg,
             send=self._connection.send,
-            minimize=self._minimize,
+            minimize=lambda case, found: self._minimize(case, found, deadline),
             deadline=deadline,
         )
         try:
@@ -123,11 +122,17 @@ class Worker:
         except RefusedConfiguration as error:
             return Refused("RefusedConfiguration", str(error))
 
-    def _minimize(self, case: Case, divergence: Divergence) -> Minimized:
+    def _minimize(
+        self, case: Case, divergence: Divergence, deadline: float | None = None
+    ) -> Minimized:
+        seconds = self._limits.minimizing
+        if deadline is not None:
+            left = deadline - time.monotonic()
+            seconds = min(seconds, max(left, self._limits.minimizing_late))
         guard = Guard(self._factory, self._journal, exact=True)
-        candidates = Candidates(guard.run, same_key(divergence), CANDIDATES)
+        candidates = Candidates(guard.run, same_key(divergence), self._limits.candidates)
         with self._journal.minimizing():
-            return self._shortest(case, divergence, candidates, self._limits.minimizing)
+            return self._shortest(case, divergence, candidates, seconds)
 
     def _isolated(self, job: Minimize) -> Minimized:
         guard = Guard(self._factory, self._journal, exact=True)

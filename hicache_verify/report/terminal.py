@@ -11,7 +11,8 @@ from rich.text import Text
 
 from hicache_verify import events
 from hicache_verify.findings import Finding
-from hicache_verify.report.finding_text import finding_text, plural
+from hicache_verify.report import words
+from hicache_verify.report.finding_text import after, finding_text, plural
 
 WIDTH = 100
 
@@ -34,13 +35,13 @@ class Terminal:
         self._path_of = path_of
         self._options = ""
         self._cells = 0
-        self._after_finding = False
+        self._lengths: dict[int, int] = {}
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.CampaignStarted):
             self._start(event)
         elif isinstance(event, events.FindingSettled):
-            self._finding(event.finding)
+            self._settled(event.finding)
         elif isinstance(event, events.CellFinished):
             self._cell(event)
         elif isinstance(event, events.WorkerLost) and event.finding is None:
@@ -60,23 +61,32 @@ class Terminal:
             missing = ", ".join(event.left_out)
             self._out.print(Text(f"left out, because this release lacks it: {missing}", "yellow"))
 
+    def _settled(self, finding: Finding) -> None:
+        """Two lines at once; the whole finding follows at the end, with its shortest trace."""
+        shown = plural(len(finding.case.operations), "operation")
+        law = (f"✗ {words.printable(finding.divergence.law)}", "bold red")
+        if finding.number in self._lengths:
+            before = self._lengths[finding.number]
+            self._out.print(Text.assemble(law, f" is shown by {shown} now, {before} before"))
+        else:
+            told = f" {after(finding.found_after)}; shown by {shown}"
+            self._out.print(Text.assemble(law, told))
+            self._out.print(Text(f"  {words.printable(finding.divergence.message)}", "dim"))
+        self._lengths[finding.number] = len(finding.case.operations)
+
     def _finding(self, finding: Finding) -> None:
         path = self._path_of(finding)
         again = None
         if path is not None:
-            words = ["hicache-verify", "replay", str(path), *shlex.split(self._options)]
-            again = shlex.join(words)
+            command = ["hicache-verify", "replay", str(path), *shlex.split(self._options)]
+            again = shlex.join(command)
         width, trace = min(self._out.width, WIDTH), None if path is None else str(path)
         self._out.print()
         self._out.print(finding_text(finding, width, trace, again))
-        self._after_finding = True
 
     def _cell(self, event: events.CellFinished) -> None:
         if self._cells == 1 and event.abandoned is None:
             return
-        if self._after_finding:
-            self._out.print()
-            self._after_finding = False
         laws = ", ".join(event.laws)
         verdict = Text(f"✗ {laws}", "red") if laws else Text("✓ agrees", "green")
         counts = f"{plural(event.operations, 'operation')} in {event.seconds:.1f} s"
@@ -87,6 +97,8 @@ class Terminal:
     def _finish(self, event: events.CampaignFinished) -> None:
         if event.verdict == events.ERROR and not event.interrupted:
             return  # the command line says why, on standard error
+        for finding in event.findings:
+            self._finding(finding)
         amount = (
             f"{plural(event.operations, 'operation')} in "
             f"{plural(event.examples, 'example')}, {event.seconds:.1f} s"

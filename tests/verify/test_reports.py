@@ -70,6 +70,10 @@ HOST_LEAVES = Finding(
     found_after=FoundAfter(26, 701, 8.31),
     minimized=True,
 )
+LONGER = attrs.evolve(
+    HOST_LEAVES,
+    case=attrs.evolve(HOST_LEAVES.case, operations=(Insert((7,)), *HOST_LEAVES.case.operations)),
+)
 CRASH = Finding(
     number=2,
     cell=CELLS[1],
@@ -104,6 +108,7 @@ DIVERGED = (
     events.CellStarted(CELLS[0], 1, 2),
     events.Progress(CELLS[0], "random", 9.0, 30, 800, False),
     events.FindingFound(HOST_LEAVES),
+    events.FindingSettled(LONGER),
     events.FindingSettled(HOST_LEAVES),
     events.CellFinished(CELLS[0], 1000, 30_000, 30.0, ("host-leaves",)),
     events.CellStarted(CELLS[1], 2, 2),
@@ -150,7 +155,7 @@ def test_the_terminal_report_reads_as_pinned(name: str, happened: tuple[events.E
 
 
 def test_no_line_of_a_finding_is_wider_than_the_terminal() -> None:
-    text = terminal_text((STARTED, events.FindingSettled(HOST_LEAVES)), width=80)
+    text = terminal_text((STARTED, FINISHED), width=80)
     assert max(map(len, text.splitlines()[3:])) <= 80
 
 

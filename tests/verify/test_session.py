@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from hicache_model.configuration import Configuration
-from hicache_model.operations import EvictDevice, Insert
+from hicache_model.operations import BeginRequest, EvictDevice, Insert, Match, Operation
 from hicache_verify import journal as journals
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.guard import RefusedConfiguration
 from hicache_verify.journal import Journal
-from hicache_verify.messages import Case, Found, Leg, Minimized, Reply
-from hicache_verify.session import Session, TimeIsUp
+from hicache_verify.messages import Case, Found, Known, Leg, Minimized, Reply
+from hicache_verify.session import MOST_TRIES, TRIES, Session, TimeIsUp, promises_shorter
 from tests.verify import hostile
 from tests.verify.mimic import Factory
 
@@ -63,9 +63,30 @@ def test_each_distinct_divergence_is_told_once_and_counted() -> None:
     told = Told(hostile.raises())
     for _ in range(3):
         assert told.example() is not None
-    assert [type(reply) for reply in told.said] == [Found, Minimized]
+    assert [type(reply) for reply in told.said] == [Found, Minimized]  # two operations are short
     (repeats,) = told.session.done().repeats
     assert repeats[1] == 2
+
+
+REQUEST = BeginRequest(0, (1, 2), 2)
+
+
+@pytest.mark.parametrize(
+    ("performed", "known", "promises"),
+    [
+        ((Match((1,)),) * 9, Known(length=5, requests=False, tries=TRIES - 1), True),
+        ((Match((1,)),) * 9, Known(length=5, requests=False, tries=TRIES), False),
+        ((Match((1,)),) * 9, Known(length=5, requests=True, tries=TRIES), True),
+        ((Match((1,)),) * 9, Known(length=5, requests=True, tries=MOST_TRIES), False),
+        ((REQUEST,) * 9, Known(length=5, requests=True, tries=TRIES), False),
+        ((Match((1,)),) * 4, Known(length=5, requests=False, tries=MOST_TRIES), True),
+        ((Match((1,)),) * 9, Known(length=3, requests=True, tries=1), False),
+    ],
+)
+def test_another_case_is_minimized_where_it_promises_a_shorter_trace(
+    performed: tuple[Operation, ...], known: Known, promises: bool
+) -> None:
+    assert promises_shorter(Case(Configuration(), performed), known) is promises
 
 
 def test_an_example_that_diverged_stays_so_until_its_end() -> None:
