@@ -1,0 +1,141 @@
+"""Which slots are free, in each tier. Nothing here knows what lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import TypeAlias
+
+Slots: TypeAlias = tuple[int, ...]
+
+
+class FreeList:
+    """A stack of numbers; what was given back last is taken first.
+
+    ``free`` holds them with the next one last. ``changes`` counts how often it changed.
+    """
+
+    def __init__(self, first: int, size: int) -> None:
+        self.first, self.size, self.changes = first, size, 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Everything is free again, in ascending order."""
+        self.changes += 1
+        self.free = list(range(self.first + self.size - 1, self.first - 1, -1))
+
+    def take(self, count: int) -> Slots | None:
+        """``count`` numbers, or None (and nothing taken) where fewer are free."""
+        free = self.free
+        if count > len(free):
+            return None
+        if count == 0:
+            return ()
+        self.changes += 1
+        taken = tuple(free[: -count - 1 : -1])
+        del free[-count:]
+        return taken
+
+    def give(self, numbers: Sequence[int]) -> None:
+        self.changes += 1
+        self.free.extend(reversed(numbers))
+
+
+class TokenAllocator:
+    """Device slots one by one: 1 to ``size`` (slot 0 is padding, which nobody owns)."""
+
+    page_size = 1
+
+    def __init__(self, size: int, page_size: int = 1) -> None:
+        self.pages = FreeList(1, size)
+
+    @property
+    def available(self) -> int:
+        """Free tokens."""
+        return len(self.pages.free)
+
+    def clear(self) -> None:
+        self.pages.clear()
+
+    def alloc(self, count: int) -> Slots | None:
+        """Slots for ``count`` tokens, or None where there are too few."""
+        return self.pages.take(count)
+
+    def extend(self, row: Sequence[int], count: int) -> Slots | None:
+        """Slots for ``count`` tokens that follow those in ``row``, or None."""
+        return self.pages.take(count)
+
+    def free(self, slots: Sequence[int]) -> None:
+        self.pages.give(slots)
+
+
+class PagedAllocator:
+    """Device slots by pages of ``page_size``: pages 1 up; page 0 is padding, which nobody owns."""
+
+    def __init__(self, size: int, page_size: int) -> None:
+        self.page_size = page_size
+        self.pages = FreeList(1, size // page_size)
+
+    @property
+    def available(self) -> int:
+        """Free tokens, in whole pages."""
+        return len(self.pages.free) * self.page_size
+
+    def clear(self) -> None:
+        self.pages.clear()
+
+    def alloc(self, count: int) -> Slots | None:
+        """Slots for ``count`` tokens in new pages, or None where there are too few."""
+        pages = self.pages.take(-(-count // self.page_size))
+        return None if pages is None else self._slots(pages)[:count]
+
+    def extend(self, row: Sequence[int], count: int) -> Slots | None:
+        """Slots for ``count`` tokens after those in ``row``: what is left of its last page first.
+
+        None, and nothing taken, where too few pages are free.
+        """
+        rest = self._rest_of_page(row)[:count]
+        fresh = self.alloc(count - len(rest))
+        return None if fresh is None else rest + fresh
+
+    def _rest_of_page(self, row: Sequence[int]) -> Slots:
+        left = -len(row) % self.page_size
+        return tuple(range(row[-1] + 1, row[-1] + 1 + left)) if left else ()
+
+    def free(self, slots: Sequence[int]) -> None:
+        """Give back the pages of ``slots``, which begin at a page's start."""
+        self.pages.give([slot // self.page_size for slot in slots[:: self.page_size]])
+
+    def _slots(self, pages: Iterable[int]) -> Slots:
+        size = self.page_size
+        return tuple(chain.from_iterable([range(p * size, (p + 1) * size) for p in pages]))
+
+
+class HostAllocator:
+    """Host slots 0 to ``size`` - 1. Callers ask for whole pages, so pages stay in one piece."""
+
+    def __init__(self, size: int) -> None:
+        self.slots = FreeList(0, size)
+
+    @property
+    def available(self) -> int:
+        """Free tokens."""
+        return len(self.slots.free)
+
+    def clear(self) -> None:
+        self.slots.clear()
+
+    def alloc(self, count: int) -> Slots | None:
+        """Slots for ``count`` tokens, or None where there are too few."""
+        return self.slots.take(count)
+
+    def free(self, slots: Sequence[int]) -> None:
+        self.slots.give(slots)
+
+
+DeviceAllocator: TypeAlias = "TokenAllocator | PagedAllocator"
+
+
+def device_allocator(size: int, page_size: int) -> DeviceAllocator:
+    """The plain one where a page is one token."""
+    return (TokenAllocator if page_size == 1 else PagedAllocator)(size, page_size)

@@ -1,0 +1,171 @@
+"""What a scheduler does with requests: admit, compute, decode, and give the KV to the cache.
+
+The forward pass is a function of yours: ``compute(request, start, slots)`` puts the KV of the
+tokens from ``start`` on into ``slots``. The one that is used without yours stamps fingerprints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+from hicache_impl.native.cache import HierarchicalCache
+from hicache_impl.native.pools import Slots
+from hicache_impl.native.tree import Tokens, TreeNode
+from hicache_model.fingerprint import fingerprints
+
+
+class NoRoom(MemoryError):
+    """An allocation of ``needed`` tokens failed after eviction."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"no room for {needed} tokens on the device")
+        self.needed = needed
+
+
+@attrs.define(slots=True, eq=False)
+class Running:
+    """A request. ``tokens`` is the prompt and what was decoded, ``row`` the slots of what is
+    computed.
+
+    The first ``protected`` slots are the cache's, kept by a lock on ``anchor``. When it was
+    admitted, ``found`` tokens were on the device and ``loaded`` more came from the host.
+    """
+
+    tokens: Tokens
+    prompt_length: int
+    namespace: str | None
+    priority: int
+    row: list[int]
+    protected: int
+    anchor: TreeNode
+    found: int
+    loaded: int
+
+    @property
+    def computed(self) -> int:
+        return len(self.row)
+
+    @property
+    def left(self) -> int:
+        """Prompt tokens that are still to be computed."""
+        return self.prompt_length - len(self.row)
+
+
+Compute: TypeAlias = Callable[[Running, int, Slots], None]
+
+
+class Scheduler:
+    """Requests by number. NoRoom comes out where the device is too small for what runs."""
+
+    def __init__(self, cache: HierarchicalCache, compute: Compute | None = None) -> None:
+        self.cache = cache
+        self.compute = compute or self._stamp
+        self.running: dict[int, Running] = {}
+
+    def begin(
+        self,
+        number: int,
+        prompt: Tokens,
+        chunk: int,
+        namespace: str | None = None,
+        priority: int = 0,
+    ) -> Running:
+        """Admit a request: take and load back what is cached, and compute up to ``chunk`` tokens.
+
+        The last token of a prompt is always computed. The load of what is loaded back is started.
+        """
+        cache = self.cache
+        found = cache.match(prompt[:-1], namespace)
+        first = anchor = found.device_node
+        cache.lock(first)
+        loaded = cache.load_back(found.node) if found.host_length else ()
+        if loaded:
+            anchor = found.node
+        cache.lock(anchor)
+        cache.unlock(first)
+        cache.start_loads()
+        row = [*found.slots, *loaded]
+        counts = len(found.slots), len(loaded)
+        request = Running(prompt, len(prompt), namespace, priority, row, len(row), anchor, *counts)
+        self.running[number] = request
+        self._prefill(request, chunk)
+        return request
+
+    def extend(self, number: int, chunk: int) -> None:
+        """Give what is computed to the cache, then compute up to ``chunk`` more prompt tokens."""
+        request = self.running[number]
+        self._cache_unfinished(request, chunked=True)
+        self._prefill(request, chunk)
+
+    def decode(self, number: int, token: int) -> None:
+        """Compute one token after the prompt."""
+        request = self.running[number]
+        slots = self._room(request, 1, self.cache.settings.page_size)
+        request.tokens += (token,)
+        self._compute(request, slots)
+
+    def finish(self, number: int) -> None:
+        """The request is done or aborted: its KV goes to the cache, the rest of its row is free."""
+        request = self.running.pop(number)
+        length = self._insert(request, chunked=False)
+        self.cache.free(request.row[length:])
+        self.cache.unlock(request.anchor)
+
+    def retract(self, number: int) -> None:
+        """The request gives its memory back, and nothing to the cache."""
+        request = self.running.pop(number)
+        self.cache.free(request.row[request.protected :])
+        self.cache.unlock(request.anchor)
+
+    # -- the steps ---------------------------------------------------------------------------------
+
+    def _prefill(self, request: Running, chunk: int) -> None:
+        """Compute prompt tokens; a whole prompt goes to the cache."""
+        count = min(chunk, request.left)
+        page_size = self.cache.settings.page_size
+        slots = self._room(request, count, count + page_size if page_size > 1 else count)
+        self._compute(request, slots)
+        if request.left == 0:
+            self._cache_unfinished(request, chunked=False)
+
+    def _room(self, request: Running, count: int, asked: int) -> Slots:
+        """Slots for ``count`` tokens; evicts what is missing of the ``asked`` ones."""
+        missing = asked - self.cache.available_size
+        if missing > 0:
+            self.cache.evict_device(missing)
+        slots = self.cache.extend(request.row, count)
+        if slots is None:
+            raise NoRoom(count)
+        return slots
+
+    def _compute(self, request: Running, slots: Slots) -> None:
+        start = len(request.row)
+        request.row.extend(slots)
+        self.compute(request, start, slots)
+
+    def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
+        """Insert what is computed, take the cache's slots for it, and move the lock to its end."""
+        length = self._insert(request, chunked)
+        found = self.cache.match(request.tokens[:length], request.namespace)
+        request.row[:length] = found.slots
+        self.cache.lock(found.node)
+        self.cache.unlock(request.anchor)
+        request.anchor, request.protected = found.node, length
+
+    def _insert(self, request: Running, chunked: bool) -> int:
+        """Insert the whole pages that are computed and free duplicates; returns their length."""
+        tokens = self.cache.tree.whole_pages(request.tokens[: request.computed])
+        length = len(tokens)
+        already = self.cache.insert(
+            tokens, request.row[:length], request.namespace, request.priority, chunked
+        )
+        self.cache.free(request.row[request.protected : already])
+        return length
+
+    def _stamp(self, request: Running, start: int, slots: Slots) -> None:
+        """Stands for a forward pass."""
+        values = fingerprints(request.namespace, request.tokens)[start : start + len(slots)]
+        self.cache.parts.device_kv.stamp(slots, values)

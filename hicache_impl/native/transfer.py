@@ -1,0 +1,256 @@
+"""Copies between the tiers. The only module that knows a GPU from a CPU.
+
+A transfer copies rows layer by layer on a side stream: writes (device to host) on one, loads (host
+to device) on the other, each in the order of issue. It is done when its last row has arrived; until
+then both ends must stay as they are, and whoever forgets that finds wrong bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+
+from hicache_impl.native.kv import KVBuffers
+from hicache_impl.native.pools import Slots
+
+FEW = 4
+"""Up to this many stretches of rows are copied one by one on a CPU; more with an index."""
+
+
+class Transfer(Protocol):
+    """A copy that was issued."""
+
+    def done(self) -> bool:
+        """Whether every row has arrived."""
+
+    def wait(self) -> None:
+        """Return when every row has arrived, of this transfer and of those before it."""
+
+    def wait_layer(self, layer: int) -> None:
+        """What runs next on the device sees the rows of this layer."""
+
+
+class Engine(Protocol):
+    """Issues transfers between one device buffer and one host buffer."""
+
+    def write(self, device: Slots, host: Slots) -> Transfer:
+        """Device to host, row ``device[i]`` to row ``host[i]``."""
+
+    def load(self, device: Slots, host: Slots) -> Transfer:
+        """Host to device, row ``host[i]`` to row ``device[i]``."""
+
+
+def usable_device(name: str) -> Any:
+    """The torch device called ``name``. ValueError where torch has none of that name here."""
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"torch knows no device {name!r:.60}; use cpu or cuda") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r:.60} is neither cpu nor cuda; use one of these")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r:.60} is not here: torch sees no GPU; use cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r:.60} is not here; the last is {_last_gpu()}")
+    return device
+
+
+def _last_gpu() -> str:
+    return f"cuda:{torch.cuda.device_count() - 1}"
+
+
+def wants_pinned_host(device: str) -> bool:
+    """Whether host memory must be pinned for copies to run beside the computation."""
+    return usable_device(device).type == "cuda"
+
+
+def engine_for(
+    device_kv: KVBuffers, host_kv: KVBuffers, device: str, copies: str, delay: int
+) -> Engine:
+    """Streams of the GPU where ``device`` is one, else queues that run when somebody waits."""
+    place = usable_device(device)
+    if place.type == "cuda":
+        return CudaEngine(device_kv, host_kv, place, delay)
+    return CpuEngine(device_kv, host_kv, early=copies == "early")
+
+
+class Copy:
+    """Rows of one tier that go to rows of the other. ``move(layer)`` issues one layer's."""
+
+    def __init__(
+        self, source: KVBuffers, target: KVBuffers, source_slots: Slots, target_slots: Slots
+    ) -> None:
+        self.source, self.target = source, target
+        self.source_slots, self.target_slots = source_slots, target_slots
+        self.runs = tuple(runs(source_slots, target_slots))
+
+    def move(self, layer: int) -> None:
+        """Stretch by stretch: between pinned memory and a GPU no other way is asynchronous."""
+        for source, target in self._buffers(layer):
+            for start, to, length in self.runs:
+                target[to : to + length].copy_(source[start : start + length], non_blocking=True)
+
+    def move_on_cpu(self, layer: int) -> None:
+        """The same; many short stretches at once."""
+        if len(self.runs) <= FEW:
+            self.move(layer)
+            return
+        source_index = torch.tensor(self.source_slots)
+        target_index = torch.tensor(self.target_slots)
+        for source, target in self._buffers(layer):
+            target.index_copy_(0, target_index, source.index_select(0, source_index))
+
+    def _buffers(self, layer: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        source, target = self.source, self.target
+        return (source.k[layer], target.k[layer]), (source.v[layer], target.v[layer])
+
+
+def runs(sources: Slots, targets: Slots) -> Iterator[tuple[int, int, int]]:
+    """Stretches (source, target, length) in which both sides go up by one."""
+    start, count = 0, len(sources)
+    while start < count:
+        source, target = sources[start], targets[start]
+        end = start + _common_run(sources, targets, start)
+        yield source, target, end - start
+        start = end
+
+
+def _common_run(sources: Slots, targets: Slots, start: int) -> int:
+    """How far from ``start`` both sides go up by one; the whole rest is tried first."""
+    left = len(sources) - start
+    source, target = sources[start], targets[start]
+    if (
+        sources[-1] - source == left - 1 == targets[-1] - target
+        and sources[start:] == tuple(range(source, source + left))
+        and targets[start:] == tuple(range(target, target + left))
+    ):
+        return left
+    length = 1
+    while (
+        length < left
+        and sources[start + length] == source + length
+        and targets[start + length] == target + length
+    ):
+        length += 1
+    return length
+
+
+# -- on a CPU --------------------------------------------------------------------------------------
+
+
+class CpuEngine:
+    """Two queues of copies; a copy's bytes move when it is issued (early) or reached (late)."""
+
+    def __init__(self, device_kv: KVBuffers, host_kv: KVBuffers, *, early: bool) -> None:
+        self.device_kv, self.host_kv = device_kv, host_kv
+        self.writes, self.loads = CpuStream(early), CpuStream(early)
+
+    def write(self, device: Slots, host: Slots) -> Transfer:
+        return self.writes.issue(Copy(self.device_kv, self.host_kv, device, host))
+
+    def load(self, device: Slots, host: Slots) -> Transfer:
+        return self.loads.issue(Copy(self.host_kv, self.device_kv, host, device))
+
+
+class CpuStream:
+    """Transfers in order; the first is the next to move."""
+
+    def __init__(self, early: bool) -> None:
+        self.early = early
+        self.queue: deque[CpuTransfer] = deque()
+
+    def issue(self, copy: Copy) -> CpuTransfer:
+        transfer = CpuTransfer(self, copy)
+        if self.early:
+            transfer.move_up_to(copy.target.layers)
+        else:
+            self.queue.append(transfer)
+        return transfer
+
+    def run_before(self, transfer: CpuTransfer) -> None:
+        """Finish everything that was issued before ``transfer``."""
+        while self.queue and self.queue[0] is not transfer:
+            first = self.queue.popleft()
+            first.move_up_to(first.copy.target.layers)
+
+
+class CpuTransfer:
+    """``moved`` layers have arrived."""
+
+    __slots__ = ("copy", "moved", "stream")
+
+    def __init__(self, stream: CpuStream, copy: Copy) -> None:
+        self.stream, self.copy, self.moved = stream, copy, 0
+
+    def done(self) -> bool:
+        return self.moved == self.copy.target.layers
+
+    def wait(self) -> None:
+        self.wait_layer(self.copy.target.layers - 1)
+        if self.stream.queue and self.stream.queue[0] is self:
+            self.stream.queue.popleft()
+
+    def wait_layer(self, layer: int) -> None:
+        if self.moved <= layer:
+            self.stream.run_before(self)
+            self.move_up_to(layer + 1)
+
+    def move_up_to(self, layers: int) -> None:
+        for layer in range(self.moved, layers):
+            self.copy.move_on_cpu(layer)
+        self.moved = max(self.moved, layers)
+
+
+# -- on a GPU --------------------------------------------------------------------------------------
+
+
+class CudaEngine:
+    """Two streams beside the one that computes, which each transfer waits for first.
+
+    ``delay`` clock cycles pass before each transfer, so that one in flight really is.
+    """
+
+    def __init__(self, device_kv: KVBuffers, host_kv: KVBuffers, device: Any, delay: int) -> None:
+        self.device_kv, self.host_kv = device_kv, host_kv
+        self.device, self.delay = device, delay
+        self.writes, self.loads = torch.cuda.Stream(device), torch.cuda.Stream(device)
+
+    def write(self, device: Slots, host: Slots) -> Transfer:
+        return self._issue(self.writes, Copy(self.device_kv, self.host_kv, device, host))
+
+    def load(self, device: Slots, host: Slots) -> Transfer:
+        return self._issue(self.loads, Copy(self.host_kv, self.device_kv, host, device))
+
+    def _issue(self, stream: Any, copy: Copy) -> Transfer:
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            if self.delay:
+                torch.cuda._sleep(self.delay)
+            events = [self._move(stream, copy, layer) for layer in range(copy.target.layers)]
+        return CudaTransfer(events, self.device)
+
+    def _move(self, stream: Any, copy: Copy, layer: int) -> Any:
+        """Issue one layer and mark where it ends."""
+        copy.move(layer)
+        return stream.record_event()
+
+
+class CudaTransfer:
+    """One event for each layer."""
+
+    __slots__ = ("device", "events")
+
+    def __init__(self, events: list[Any], device: Any) -> None:
+        self.events, self.device = events, device
+
+    def done(self) -> bool:
+        return bool(self.events[-1].query())
+
+    def wait(self) -> None:
+        self.events[-1].synchronize()
+
+    def wait_layer(self, layer: int) -> None:
+        torch.cuda.current_stream(self.device).wait_event(self.events[layer])
