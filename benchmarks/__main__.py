@@ -105,7 +105,8 @@ def _in_process(
     for policy in options.policies:
         cell = Cell(policy, options.page_size, "lru")
         if "speed" in sections:
-            yield Speed(factory, cell, options.examples, options.rounds).table(say)
+            naive = HiRadixFactory(factory.loaded, trusting=False)
+            yield Speed(factory, naive, cell, options.examples, options.rounds).table(say)
         if "growth" in sections:
             yield growth.table(factory, options.nodes, policy, say)
         if "memory" in sections:

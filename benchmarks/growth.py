@@ -27,7 +27,7 @@ SIZES = (10, 100, 1_000, 10_000)
 EDGE = 4
 BRANCHES, LEAVES = 3, 2
 GROUP = 1 + BRANCHES + BRANCHES * LEAVES
-LEAST_STEPS = 512
+LEAST_STEPS, FILLING = 512, 20
 
 COLUMNS = (
     Column("nodes", "nodes", "{:,}"),
@@ -51,9 +51,11 @@ class Forest:
 
     def __init__(self, nodes: int, write_policy: str, release: str, seed: int = 0) -> None:
         self.nodes = nodes
+        # Where a first use makes no host copy, what the device evicts leaves the tree.
+        on_device = nodes if write_policy == "write_through_selective" else nodes // 2
         self.configuration = Configuration(
             write_policy=write_policy,
-            device_slots=EDGE * (nodes // 2 + GROUP),
+            device_slots=EDGE * (on_device + GROUP),
             host_slots=EDGE * (nodes + 2 * GROUP),
             requests=1,
         )
@@ -66,11 +68,13 @@ class Forest:
 
     def fill(self) -> Example:
         """Operations until the tree has its size."""
-        done = []
-        while len(self.model.tree.by_path) < self.nodes:
+        done: list[ops.Operation] = []
+        for _ in range(FILLING * self.nodes):
+            if len(self.model.tree.by_path) >= self.nodes:
+                self.changed.clear()
+                return Example(self.configuration, tuple(done))
             done.append(self._apply(self._room() or self._insert()))
-        self.changed.clear()
-        return Example(self.configuration, tuple(done))
+        raise AssertionError(f"the tree never reached {self.nodes} nodes")
 
     def steps(self, count: int) -> Example:
         """``count`` operations of a steady mix."""

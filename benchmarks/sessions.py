@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 import attrs
@@ -42,16 +41,10 @@ def new_journal() -> Journal:
 class Measured(Session):
     """A session as a campaign has it, with its journal. Raises Parted at a divergence."""
 
-    def __init__(
-        self, factory: TargetFactory, cell: Cell, until: Callable[[int], bool] | None = None
-    ) -> None:
+    def __init__(self, factory: TargetFactory, cell: Cell) -> None:
         self.journal = new_journal()
         leg = Leg(cell, "random", seed=0, examples=None, seconds=None)
         super().__init__(factory, self.journal, leg, send=_refuse, minimize=_refuse)
-        self._until = until
-
-    def stop(self) -> bool:
-        return self._until is not None and self._until(self.journal.operations)
 
 
 class Recording(Measured):

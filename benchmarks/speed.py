@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, cast
 
 import attrs
@@ -12,7 +11,7 @@ from benchmarks.measure import Contender, Result, compare
 from benchmarks.sessions import Example, Measured, Recording
 from benchmarks.stand_ins import Counter, empty_like, naive_like
 from benchmarks.tables import Column, Table
-from hicache_impl.sglang.hiradix import HiRadixFactory
+from hicache_impl.target import TargetFactory
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_verify.cells import Cell
@@ -24,9 +23,9 @@ from stateful_tests.machines import MACHINES
 COLUMNS = (
     Column("name", "what runs"),
     Column("operations", "operations", "{:,}"),
-    Column("microseconds", "µs each (CPU)", "{:,.0f}"),
-    Column("per_second", "per second of CPU", "{:,.0f}"),
-    Column("per_second_wall", "per second (wall)", "{:,.0f}"),
+    Column("microseconds", "µs CPU", "{:,.0f}"),
+    Column("per_second", "a second, CPU", "{:,.0f}"),
+    Column("per_second_wall", "a second, wall", "{:,.0f}"),
     Column("ratio", "times target alone", "{:.2f}"),
 )
 BUILDING = "building"
@@ -39,12 +38,17 @@ NOTES = (
 
 @attrs.frozen
 class Speed:
-    """What is measured: ``examples`` of the random source a round, and as many of Hypothesis."""
+    """What is measured: ``examples`` of the random source a round, and as many of Hypothesis.
 
-    factory: HiRadixFactory
+    ``naive`` makes the same targets, but such that observe everything afresh each time.
+    """
+
+    factory: TargetFactory
+    naive: TargetFactory
     cell: Cell
     examples: int = 60
     rounds: int = 7
+    _recorded: dict[int, tuple[Example, ...]] = attrs.field(factory=dict, init=False, repr=False)
 
     def table(self, say: Callable[[str], None]) -> Table:
         say(f"recording operations ({self.cell})")
@@ -60,7 +64,6 @@ class Speed:
         """The first is what the others are compared with."""
         empty = [self._empty(machine) for machine in MACHINES]
         naive = [naive_like(machine) for machine in MACHINES]
-        fresh = Counter(HiRadixFactory(self.factory.loaded, trusting=False))
         return [
             Contender("target", "the target alone", self._replay(self._alone)),
             Contender("observed", "the target, observed", self._replay(self._observed)),
@@ -68,14 +71,19 @@ class Speed:
             Contender("replay", "lockstep, replaying", self._replay(self._lockstep)),
             Contender("random", "lockstep, random source", self._random),
             Contender("hypothesis", "lockstep, Hypothesis", self._hypothesis),
-            Contender("empty", "Hypothesis alone, empty rules", self._batches(empty, Counter)),
-            Contender("naive", "the plain peer", self._batches(naive, lambda _: fresh)),
+            Contender("empty", "Hypothesis alone, empty rules", self._batches(empty, self.factory)),
+            Contender("naive", "the plain peer", self._batches(naive, self.naive)),
             Contender(BUILDING, "building the caches", self._replay(self._build)),
         ]
 
     def recorded(self, number: int) -> Sequence[Example]:
-        """The operations that the random source gives in a round."""
-        return _recorded(self.factory, self.cell, self.examples, number)
+        """The operations that the random source gives in a round; recorded once."""
+        if number not in self._recorded:
+            session = Recording(self.factory, self.cell)
+            run_random(session, self.cell, seed=number, examples=self.examples, deadline=None)
+            session.end()
+            self._recorded[number] = tuple(session.examples)
+        return self._recorded[number]
 
     # -- replaying ------------------------------------------------------------------------------
 
@@ -129,16 +137,13 @@ class Speed:
         session.done()
         return session.journal.operations
 
-    def _batches(
-        self, machines: Sequence[Any], counter_for: Callable[[HiRadixFactory], Counter]
-    ) -> Callable[[int], int]:
+    def _batches(self, machines: Sequence[Any], factory: TargetFactory) -> Callable[[int], int]:
         def contender(number: int) -> int:
-            counter = counter_for(self.factory)
-            before = counter.operations
+            counter = Counter(factory)
             for machine in machines:
                 session = cast(Any, counter)
                 run_batch(session, self.cell, machine, number, self.examples // len(machines))
-            return counter.operations - before
+            return counter.operations
 
         return contender
 
@@ -153,16 +158,6 @@ class Speed:
             f"Building caches is {share:.0%} of the target alone, and part of all but the model.",
             *NOTES,
         )
-
-
-@cache
-def _recorded(
-    factory: HiRadixFactory, cell: Cell, examples: int, number: int
-) -> tuple[Example, ...]:
-    session = Recording(factory, cell)
-    run_random(session, cell, seed=number, examples=examples, deadline=None)
-    session.end()
-    return tuple(session.examples)
 
 
 def _row(result: Result) -> tuple[str | int | float, ...]:

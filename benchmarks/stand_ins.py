@@ -50,7 +50,7 @@ class EmptyMachine(RuleBasedStateMachine):
         return type(cls.__name__, (cls,), {"counter": session})
 
     @initialize(choices=CHOICES)
-    def build(self, choices: list[int]) -> None:
+    def build(self, choices: Sequence[int]) -> None:
         self.offered = iter(self.recorded[sum(choices) % len(self.recorded)])
         self.now = next(self.offered)
 
@@ -66,8 +66,8 @@ class EmptyMachine(RuleBasedStateMachine):
 
 def empty_like(machine: type[CacheMachine], examples: Sequence[Example], release: str) -> Any:
     """An empty machine of the shape of ``machine``."""
-    members: dict[str, Any] = {_name(kind): _empty_rule(kind) for kind in machine.KINDS}
-    kinds = frozenset(machine.KINDS)
+    kinds = frozenset(kind for kind in ops.OPERATIONS if hasattr(machine, _name(kind)))
+    members: dict[str, Any] = {_name(kind): _empty_rule(kind) for kind in kinds}
     offers = [[some & kinds for some in offers_in(example, release)] for example in examples]
     members["recorded"] = [each for each in offers if all(each)]
     return type(f"Empty{machine.__name__}", (EmptyMachine,), members)
@@ -84,7 +84,7 @@ def offers_in(example: Example, release: str) -> Offers:
 
 
 def _empty_rule(kind: type[Any]) -> Any:
-    def run(self: EmptyMachine, choices: list[int]) -> None:
+    def run(self: EmptyMachine, choices: Sequence[int]) -> None:
         self.count()
 
     run.__name__ = run.__qualname__ = _name(kind)

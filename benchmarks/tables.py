@@ -40,7 +40,9 @@ class Table:
         table = RichTable(title=self.title, title_justify="left", caption_justify="left")
         table.caption = "\n".join(self.notes)
         for column, is_text in zip(self.columns, self._texts(), strict=True):
-            table.add_column(column.heading, justify="left" if is_text else "right")
+            table.add_column(
+                column.heading, justify="left" if is_text else "right", no_wrap=is_text
+            )
         for row in self._shown():
             table.add_row(*row)
         return table

@@ -1,0 +1,46 @@
+"""``python -m benchmarks`` on the real cache, as small as it gets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import page
+from benchmarks.tables import Column, Table
+from hicache_impl.sglang import fetch
+from hicache_impl.sglang.errors import Offline
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ("--rounds", "1", "--examples", "2", "--nodes", "10", "--memory", "100", "--profile")
+
+
+def benchmarks(*options: str) -> str:
+    """What it prints on standard output."""
+    try:
+        fetch.unpacked("0.5.18")
+    except Offline as offline:
+        pytest.skip(str(offline))
+    command = [sys.executable, "-m", "benchmarks", *options]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_one_run_gives_all_tables_as_one_object() -> None:
+    tables = json.loads(benchmarks(*SMALL, "--json"))["tables"]
+    titles = [table["title"].partition(":")[0] for table in tables]
+    assert titles == ["Speed", "Growth", "Memory", "Where the time goes"]
+    speed = {row["name"]: row for row in tables[0]["rows"]}
+    assert speed["the target alone"]["ratio"] == 1
+    assert all(row["per_second"] > 0 for row in tables[0]["rows"])
+
+
+def test_a_page_names_the_command_that_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "growth", "--markdown"])
+    shown = page([Table("Growth", (Column("nodes", "nodes"),), ((10,),))])
+    assert "`python -m benchmarks --only growth --markdown`" in shown
+    assert "## Growth\n" in shown
