@@ -72,28 +72,41 @@ class DeviceEviction:
 
     def evict(self, count: int) -> int:
         """Free at least ``count`` tokens, or all that may go; how many it were."""
-        leaves = self.parts.upkeep.device_leaves
-        victims = Victims(self.parts.policy, leaves)
+        victims = Victims(self.parts.policy, self.parts.upkeep.device_leaves)
         freed = 0
         while freed < count and victims:
             victim = victims.next()
             freed += self.take(victim)
-            if victim.above in leaves:
+            if self.may_follow(victim.above):
                 victims.add(victim.above)
-        self.writer.flush()
+        self.flush()
         return freed
+
+    def may_follow(self, node: TreeNode) -> bool:
+        """Whether a parent is a leaf once those have gone that wait for their copies."""
+        if node.parent is None or node.lock_ref or node.evicted:
+            return False
+        staged = self.writer.staged
+        return all(child.evicted or child in staged for child in node.children.values())
 
     def take(self, victim: TreeNode) -> int:
         """Free one leaf; how many tokens, 0 where a pinned host copy is in the way."""
-        if self.writer.keeps(victim):
+        if victim.backed_up:
             return self.demote(victim)
-        self.writer.flush()
+        if self.writer.stage(victim):
+            return len(victim.key)
+        self.flush()
         return self.drop(victim)
+
+    def flush(self) -> None:
+        """Wait for the copies of victims, which then leave the device."""
+        for node in self.writer.finish_staged():
+            self.demote(node)
 
     def demote(self, victim: TreeNode) -> int:
         """Only the host copy is left."""
         assert victim.device is not None
-        self.writer.give_up(victim.device)
+        self.parts.device_pool.free(victim.device)
         victim.device = None
         self.parts.upkeep.demoted(victim)
         return len(victim.key)

@@ -28,21 +28,21 @@ class Write:
 
 
 class Writer(Protocol):
-    """What the cache asks of a way of writing."""
+    """What the cache asks of a way of writing: ``pending`` writes, and victims that are ``staged``,
+    still on the device until their copies are made.
+    """
 
     pending: deque[Write]
+    staged: dict[TreeNode, Write]
 
     def count_hit(self, node: TreeNode, chunked: bool) -> None:
         """An insert met or made this node; ``chunked`` where its prompt is not complete."""
 
-    def keeps(self, victim: TreeNode) -> bool:
-        """Whether a host copy will be left of a node that is about to leave the device."""
+    def stage(self, victim: TreeNode) -> bool:
+        """Start a copy of a victim that has none; False where there will be none."""
 
-    def give_up(self, slots: Slots) -> None:
-        """Device slots of a victim that nobody needs once its copy is made."""
-
-    def flush(self) -> None:
-        """Make the copies that eviction asked for, and free what was given up."""
+    def finish_staged(self) -> list[TreeNode]:
+        """Wait for the copies of the staged victims, which are staged no longer."""
 
     def acknowledge(self, count: int) -> None:
         """Wait for the oldest ``count`` pending writes, and unlock their nodes."""
@@ -60,6 +60,7 @@ class _Copies:
 
     def clear(self) -> None:
         self.pending: deque[Write] = deque()
+        self.staged: dict[TreeNode, Write] = {}
 
     def host_room(self, count: int) -> Slots | None:
         """``count`` host slots, evicting host leaves where too few are free; None without."""
@@ -107,52 +108,30 @@ class WriteThrough(_Copies):
             self.pending.append(write)
             self.parts.upkeep.lock(node)
 
-    def keeps(self, victim: TreeNode) -> bool:
-        return victim.backed_up
+    def stage(self, victim: TreeNode) -> bool:
+        """What was not worth a copy before is not worth one now."""
+        return False
 
-    def give_up(self, slots: Slots) -> None:
-        self.parts.device_pool.free(slots)
-
-    def flush(self) -> None:
-        """Nothing waits: the copies of victims were made long ago."""
+    def finish_staged(self) -> list[TreeNode]:
+        return []
 
 
 class WriteBack(_Copies):
-    """Copies at eviction. Until ``flush`` the host copies are pinned and the slots still taken."""
-
-    def clear(self) -> None:
-        super().clear()
-        self.staged: list[Write] = []
-        self.given_up: list[Slots] = []
+    """Copies at eviction."""
 
     def count_hit(self, node: TreeNode, chunked: bool) -> None:
         """Hits decide on nothing here."""
-
-    def keeps(self, victim: TreeNode) -> bool:
-        return victim.backed_up or self.stage(victim)
 
     def stage(self, victim: TreeNode) -> bool:
         write = self.copy(victim)
         if write is None:
             return False
-        self.staged.append(write)
-        self.parts.upkeep.pin(victim)
+        self.staged[victim] = write
         return True
 
-    def give_up(self, slots: Slots) -> None:
-        self.given_up.append(slots)
-
-    def flush(self) -> None:
-        self.finish_copies()
-        self.free_given_up()
-
-    def finish_copies(self) -> None:
-        for write in self.staged:
+    def finish_staged(self) -> list[TreeNode]:
+        finished = list(self.staged)
+        for write in self.staged.values():
             write.transfer.wait()
-            self.parts.upkeep.unpin(write.node)
-        self.staged = []
-
-    def free_given_up(self) -> None:
-        for slots in self.given_up:
-            self.parts.device_pool.free(slots)
-        self.given_up = []
+        self.staged.clear()
+        return finished
