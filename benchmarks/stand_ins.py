@@ -1,6 +1,6 @@
 """Hypothesis machines beside ours: one that does nothing, and the one that anybody would write.
 
-Both run with the settings of a campaign: all that ``run_batch`` asks a machine is ``driven_by``.
+Both run as ours do in a campaign, which asks of a machine nothing but ``driven_by``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,14 @@ Offers = list[frozenset[type[Any]]]
 class Counter:
     """In the place of a session: only counts."""
 
+    database = None
+
     def __init__(self, factory: TargetFactory) -> None:
         self.factory = factory
         self.operations = 0
+
+    def stop(self) -> bool:
+        return False
 
 
 # -- nothing ---------------------------------------------------------------------------------------
