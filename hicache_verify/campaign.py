@@ -134,7 +134,16 @@ class Campaign:
                 return None
             seed = derive(self._plan.seed, cell, share.source, stretch)
             known = self._ledger.known()
-            leg = Leg(cell, share.source, seed, left, seconds, self._plan.first, known)
+            leg = Leg(
+                cell,
+                share.source,
+                seed,
+                left,
+                seconds,
+                self._plan.first,
+                self._plan.database,
+                known,
+            )
             before = self._examples
             reply = self._run_leg(leg)
             if isinstance(reply, LegDone):

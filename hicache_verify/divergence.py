@@ -48,7 +48,7 @@ class Divergence:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Two divergences with one key are the same finding: the law or exception, and its place."""
+        """Divergences with one key are one finding: the law or the exception, and its place."""
         return (self.kind, self.law, f"{self.exception}@{self.place}" if self.exception else "")
 
 

@@ -57,6 +57,7 @@ class Leg:
     examples: int | None
     seconds: float | None
     first: bool = False
+    database: str | None = None
     known: Mapping[Key, Known] = attrs.field(factory=dict)
 
 

@@ -18,7 +18,10 @@ HYPOTHESIS_SHARE = 4
 
 @attrs.frozen
 class Plan:
-    """``examples`` is per cell, ``budget`` in seconds for all of them; either may be None."""
+    """``examples`` is per cell, ``budget`` in seconds for all of them; either may be None.
+
+    ``database`` is a folder of Hypothesis's examples: what failed before is tried first.
+    """
 
     spec: TargetSpec
     selection: Selection = attrs.field(factory=Selection)
@@ -26,6 +29,7 @@ class Plan:
     examples: int | None = None
     budget: float | None = 60.0
     first: bool = False
+    database: str | None = None
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
 

@@ -49,6 +49,7 @@ class Session:
         deadline: float | None = None,
     ) -> None:
         self.factory = factory
+        self.database = leg.database
         self._guard = Guard(factory, journal, exact=False)
         self._journal = journal
         self._leg = leg

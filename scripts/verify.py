@@ -105,7 +105,7 @@ def say(line: str) -> None:
 
 def affected_release_diverges() -> tuple[bool, str]:
     """Whether issue #19212 was found from nothing, and the sentence that says so."""
-    result = run(AFFECTED, "write_back", budget=40)
+    result = run(AFFECTED, "write_back", budget=20)
     show(result)
     found = [each for each in divergences(result) if each.get("law") == LAW]
     if found and found[0].get("trace"):
@@ -122,7 +122,7 @@ def affected_release_diverges() -> tuple[bool, str]:
 
 def fixed_release_agrees() -> tuple[bool, str]:
     """Whether the release that carries the fix agrees under every write policy, in one sentence."""
-    result = run(FIXED, "all", budget=60)
+    result = run(FIXED, "all", budget=45)
     show(result)
     if result.exit_code != AGREED:
         return False, f"SGLang {FIXED} should agree, but the run exited {result.exit_code}."

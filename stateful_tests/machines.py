@@ -75,7 +75,7 @@ class CacheMachine(RuleBasedStateMachine):
         if operation is None:
             return
         if self.session is not None:
-            self.over = self.session.step(operation) is not None or self.session.stop()
+            self._note(self.session.step(operation))
             return
         event(ops.codec.names[kind])
         found = self.lockstep.step(operation)
@@ -83,6 +83,12 @@ class CacheMachine(RuleBasedStateMachine):
             for goal in self.reach.note(operation, self.lockstep.model):
                 event(goal)
         self._fail(found)
+
+    def _note(self, found: Divergence | None) -> None:
+        """The session knows of it. Hypothesis keeps an example only when it fails."""
+        self.over = found is not None
+        if found is not None and self.session.database is not None:
+            raise DivergenceError(found)
 
     def _fail(self, found: Divergence | None) -> None:
         if found is not None:

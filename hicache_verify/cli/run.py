@@ -89,6 +89,12 @@ SOURCES = {
     show_default=True,
     help="Where findings are written.",
 )
+@click.option(
+    "--database",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Hypothesis's examples: what failed before is tried first.",
+)
 @json_option
 @click.option(
     "--source-of-operations",
@@ -112,6 +118,7 @@ def run(
     seed: int,
     first: bool,
     out: Path,
+    database: Path | None,
     as_json: bool,
     sources: str,
 ) -> int:
@@ -131,6 +138,7 @@ def run(
         examples=examples,
         budget=budget,
         first=first,
+        database=None if database is None else str(database),
         sources=SOURCES[sources],
     )
     _refuse_unwritable(out)
