@@ -11,6 +11,8 @@ from hicache_verify.messages import (
     Attempt,
     Attempted,
     Broken,
+    Explore,
+    Explored,
     Job,
     Leg,
     LegDone,
@@ -28,6 +30,7 @@ _LAST_WORD: dict[type[Job], type[Reply]] = {
     Leg: LegDone,
     Attempt: Attempted,
     Minimize: Minimized,
+    Explore: Explored,
 }
 
 

@@ -66,6 +66,15 @@ class Guard:
         self._journal.performed()
         return divergence
 
+    def skip_to(self, operations: tuple[Operation, ...]) -> Divergence | None:
+        """Do what is known to agree, comparing nothing."""
+        lockstep = self.lockstep
+        assert lockstep is not None, "start() comes before skip_to()"
+        for op in operations:
+            self.operations.append(op)
+            self._journal.perform(op)
+        return self._guarded(lambda: lockstep.skip_to(operations))
+
     def finish(self) -> Divergence | None:
         """The last comparison of an example; nothing is known of it afterwards."""
         if self.lockstep is None:

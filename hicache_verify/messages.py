@@ -12,6 +12,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import REQUEST_OPERATIONS, Operation
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
+from hicache_verify.explore import Bound, Exploration, Layer
 from hicache_verify.replay import Step
 
 Key: TypeAlias = tuple[str, str, str]
@@ -85,7 +86,16 @@ class Minimize:
     isolated: bool
 
 
-Job: TypeAlias = Leg | Attempt | Minimize
+@attrs.frozen
+class Explore:
+    """Try everything within ``bound`` on caches of ``configuration``, for so many seconds."""
+
+    configuration: Configuration
+    bound: Bound
+    seconds: float | None
+
+
+Job: TypeAlias = Leg | Attempt | Minimize | Explore
 
 
 # -- replies ---------------------------------------------------------------------------------------
@@ -155,6 +165,20 @@ class Attempted:
 
 
 @attrs.frozen
+class Layered:
+    """One depth of an exploration is done."""
+
+    layer: Layer
+
+
+@attrs.frozen
+class Explored:
+    """What an exploration came to."""
+
+    exploration: Exploration
+
+
+@attrs.frozen
 class Broken:
     """The engine itself failed, not the target."""
 
@@ -162,4 +186,6 @@ class Broken:
     detail: str
 
 
-Reply: TypeAlias = Opened | Refused | Found | Minimized | LegDone | Attempted | Broken
+Reply: TypeAlias = (
+    Opened | Refused | Found | Minimized | LegDone | Attempted | Layered | Explored | Broken
+)

@@ -22,8 +22,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hicache_impl.target import TargetFactory
+from hicache_model.dialects import Dialect
+from hicache_model.operations import Operation
+from hicache_model.reference import Reference
 from hicache_verify import output
 from hicache_verify.divergence import Divergence
+from hicache_verify.explore import Explorer, Operations
 from hicache_verify.guard import Guard, RefusedConfiguration
 from hicache_verify.isolation import run_isolated
 from hicache_verify.journal import Journal, JournalReader, Phase
@@ -32,7 +36,10 @@ from hicache_verify.messages import (
     Attempted,
     Broken,
     Case,
+    Explore,
+    Explored,
     Job,
+    Layered,
     Leg,
     LegDone,
     Minimize,
@@ -89,14 +96,16 @@ class Worker:
         self._reader = reader
         self._limits = limits
 
-    def do(self, job: Job) -> LegDone | Attempted | Minimized | Refused:
+    def do(self, job: Job) -> LegDone | Attempted | Minimized | Explored | Refused:
         if isinstance(job, Leg):
+            return self._search(job)
+        if isinstance(job, Explore):
             return self._explore(job)
         if isinstance(job, Attempt):
             return self._attempt(job)
         return self._isolated(job) if job.isolated else self._minimize(job.case, job.divergence)
 
-    def _explore(self, leg: Leg) -> LegDone:
+    def _search(self, leg: Leg) -> LegDone:
         deadline = None if leg.seconds is None else time.monotonic() + leg.seconds
         session = Session(
             self._factory,
@@ -115,6 +124,29 @@ class Worker:
             if not session.over():
                 raise  # Hypothesis calls it flaky when a leg ends in the middle of its examples
         return session.done()
+
+    def _explore(self, job: Explore) -> Explored | Refused:
+        guard = Guard(self._factory, self._journal, exact=True)
+
+        def attempt(path: Operations, operation: Operation) -> Divergence | Reference:
+            ended = guard.start(job.configuration) or guard.skip_to(path) or guard.step(operation)
+            if ended is not None:
+                return ended
+            assert guard.lockstep is not None
+            return guard.lockstep.model
+
+        explorer = Explorer(
+            attempt,
+            job.configuration,
+            Dialect.of(self._factory.description.release),
+            job.bound,
+            deadline=None if job.seconds is None else time.monotonic() + job.seconds,
+            emit=lambda layer: self._connection.send(Layered(layer)),
+        )
+        try:
+            return Explored(explorer.run())
+        except RefusedConfiguration as error:
+            return Refused("RefusedConfiguration", str(error))
 
     def _attempt(self, job: Attempt) -> Attempted | Refused:
         try:

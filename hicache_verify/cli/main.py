@@ -18,6 +18,7 @@ from hicache_verify.cannot_run import CannotRun
 from hicache_verify.cli.codes import COULD_NOT_RUN, INTERRUPTED
 from hicache_verify.cli.docs import docs
 from hicache_verify.cli.doctor import doctor
+from hicache_verify.cli.explore import explore
 from hicache_verify.cli.minimize import minimize
 from hicache_verify.cli.releases import releases
 from hicache_verify.cli.replay import replay
@@ -31,7 +32,7 @@ def commands() -> None:
     """Verify a hierarchical KV cache against a reference model, operation by operation."""
 
 
-for command in (run, replay, minimize, reproduce, releases, doctor, docs):
+for command in (run, explore, replay, minimize, reproduce, releases, doctor, docs):
     commands.add_command(command)
 
 

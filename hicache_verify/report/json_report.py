@@ -51,7 +51,7 @@ class JsonReport:
             "operations": event.operations,
             "seconds": round(event.seconds, 3),
             "seed": started.seed if started else None,
-            "divergences": [self._divergence(finding) for finding in event.findings],
+            "divergences": [divergence(f, self._path_of(f)) for f in event.findings],
             "cells": [_cell(cell) for cell in self._cells],
             "left_out": list(started.left_out) if started else [],
             "versions": {
@@ -60,33 +60,34 @@ class JsonReport:
             },
         }
 
-    def _divergence(self, finding: Finding) -> dict[str, Any]:
-        divergence, found = finding.divergence, finding.found_after
-        path = self._path_of(finding)
-        return {
-            "law": divergence.law,
-            "sentence": sentence(divergence.law),
-            "kind": divergence.kind,
-            "oracle": divergence.oracle,
-            "message": divergence.message,
-            "exception": divergence.exception,
-            "place": divergence.place,
-            "operations": len(finding.case.operations),
-            "minimized": finding.minimized,
-            "found_after": {
-                "examples": found.examples,
-                "operations": found.operations,
-                "seconds": round(found.seconds, 3),
-            },
-            "repeats": finding.repeats,
-            "resembles": divergence.resembles,
-            "trace": None if path is None else str(path),
-            "write_policy": finding.cell.write_policy,
-            "page_size": finding.cell.page_size,
-            "eviction_policy": finding.cell.eviction_policy,
-            "configuration": encode_fields(finding.case.configuration),
-            "steps": [operations.codec.encode(op) for op in finding.case.operations],
-        }
+
+def divergence(finding: Finding, path: Path | None) -> dict[str, Any]:
+    """One finding; ``path`` is its trace, where one was written."""
+    broken, found_after = finding.divergence, finding.found_after
+    return {
+        "law": broken.law,
+        "sentence": sentence(broken.law),
+        "kind": broken.kind,
+        "oracle": broken.oracle,
+        "message": broken.message,
+        "exception": broken.exception,
+        "place": broken.place,
+        "operations": len(finding.case.operations),
+        "minimized": finding.minimized,
+        "found_after": {
+            "examples": found_after.examples,
+            "operations": found_after.operations,
+            "seconds": round(found_after.seconds, 3),
+        },
+        "repeats": finding.repeats,
+        "resembles": broken.resembles,
+        "trace": None if path is None else str(path),
+        "write_policy": finding.cell.write_policy,
+        "page_size": finding.cell.page_size,
+        "eviction_policy": finding.cell.eviction_policy,
+        "configuration": encode_fields(finding.case.configuration),
+        "steps": [operations.codec.encode(op) for op in finding.case.operations],
+    }
 
 
 def _cell(event: events.CellFinished) -> dict[str, Any]:
