@@ -76,6 +76,22 @@ ROWS: tuple[Row, ...] = (
         "mem_cache/common.py, evict_from_tree_cache (0.5.17)",
     ),
     Row(
+        "abort_in_prefill",
+        "waits",
+        "0.5.9",
+        "0.5.13.post1",
+        "A request that is aborted between two chunks of its prompt computes the rest first.",
+        "scheduler.py, abort_request (to_finish)",
+    ),
+    Row(
+        "abort_in_prefill",
+        "releases",
+        "0.5.14",
+        None,
+        "A request that is aborted between two chunks of its prompt is released without an insert.",
+        "scheduler.py, _pending_chunked_abort_req (0.5.14)",
+    ),
+    Row(
         "prompt_boundary",
         "joined",
         "0.5.9",
@@ -131,6 +147,7 @@ class Dialect:
     release: str
     victim_without_host_room: str
     scheduler_evicts: str
+    abort_in_prefill: str
     prompt_boundary: str
     lookup_refreshes: str
     hits_under_write_back: str

@@ -463,9 +463,11 @@ class Reference:
         return Done()
 
     def _op_abort_request(self, op: ops.AbortRequest) -> Outcome:
+        if self.requests[op.request].prefilling:
+            return self._op_retract_request(op)
         return self._op_finish_request(op)
 
-    def _op_retract_request(self, op: ops.RetractRequest) -> Outcome:
+    def _op_retract_request(self, op: ops.RetractRequest | ops.AbortRequest) -> Outcome:
         self._release(self.requests.pop(op.request))
         return Done()
 

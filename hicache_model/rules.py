@@ -180,6 +180,12 @@ def _finish(reference: Reference, running: Running, op: ops.FinishRequest) -> st
     return None
 
 
+def _abort(reference: Reference, running: Running, op: ops.AbortRequest) -> str | None:
+    if running.prefilling and reference.dialect.abort_in_prefill == "waits":
+        return f"request {op.request} computes its prompt before an abort is heard"
+    return None
+
+
 _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
     ops.Insert: _insert,
     ops.StartLoads: _start_loads,
@@ -195,5 +201,5 @@ _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
     ops.DecodeRequest: _running(_decode),
     ops.FinishRequest: _running(_finish),
     ops.RetractRequest: _running(lambda reference, running, op: None),
-    ops.AbortRequest: _running(lambda reference, running, op: None),
+    ops.AbortRequest: _running(_abort),
 }

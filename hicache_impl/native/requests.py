@@ -108,7 +108,7 @@ class Scheduler:
         self._compute(request, slots)
 
     def finish(self, number: int) -> None:
-        """The request is done or aborted: its KV goes to the cache, the rest of its row is free."""
+        """The request is done: its KV goes to the cache, the rest of its row is free."""
         request = self.running.pop(number)
         length = self._insert(request, chunked=False)
         self.cache.free(request.row[length:])
@@ -119,6 +119,11 @@ class Scheduler:
         request = self.running.pop(number)
         self.cache.free(request.row[request.protected :])
         self.cache.unlock(request.anchor)
+
+    def abort(self, number: int) -> None:
+        """The client went away: as finish after the prompt, as retract before."""
+        end = self.retract if self.running[number].left else self.finish
+        end(number)
 
     # -- the steps ---------------------------------------------------------------------------------
 

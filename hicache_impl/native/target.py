@@ -74,7 +74,7 @@ class NativeTarget:
             op.DecodeRequest: self._decode,
             op.FinishRequest: self._finish,
             op.RetractRequest: self._retract,
-            op.AbortRequest: self._finish,
+            op.AbortRequest: self._abort,
         }
 
     def perform(self, operation: op.Operation) -> Outcome:
@@ -176,8 +176,12 @@ class NativeTarget:
         self.scheduler.decode(o.request, o.token)
         return DONE
 
-    def _finish(self, o: op.FinishRequest | op.AbortRequest) -> Done:
+    def _finish(self, o: op.FinishRequest) -> Done:
         self.scheduler.finish(o.request)
+        return DONE
+
+    def _abort(self, o: op.AbortRequest) -> Done:
+        self.scheduler.abort(o.request)
         return DONE
 
     def _retract(self, o: op.RetractRequest) -> Done:

@@ -233,10 +233,14 @@ class Scheduler:
         return self._release(o.request, is_insert=False)
 
     def abort(self, o: op.AbortRequest) -> Done:
-        """A running request that is aborted ends its round as one that finished."""
-        calls = self.calls
-        calls.ways.abort(calls.base, calls.cache, self.running[o.request].req.rid)
-        return self._release(o.request, is_insert=True)
+        """One that decodes ends its round as finished; one that prefills gives its memory back.
+
+        From 0.5.14 on a half prefilled request is released without an insert (scheduler.py,
+        ``_pending_chunked_abort_req``); before, an abort waits until its prompt is computed.
+        """
+        calls, request = self.calls, self.running[o.request]
+        calls.ways.abort(calls.base, calls.cache, request.req.rid)
+        return self._release(o.request, is_insert=request.computed >= request.prompt_length)
 
     def _take_row(self, request: Running) -> None:
         """A row of req_to_token, with the prefix in it."""

@@ -78,7 +78,7 @@ HELPERS: dict[type, str] = {
     ops.ExtendRequest: "extend",
     ops.DecodeRequest: "decode",
     ops.FinishRequest: "finish",
-    ops.AbortRequest: "finish",
+    ops.AbortRequest: "abort",
     ops.RetractRequest: "retract",
 }
 
@@ -112,6 +112,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "give": ("match", "key", "InsertParams"),
     "decode": ("allocate",),
     "finish": ("key", "InsertParams"),
+    "abort": ("finish", "retract"),
     "allocate": ("EvictParams",),
 }
 

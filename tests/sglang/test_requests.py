@@ -308,12 +308,20 @@ class TestEnds:
         assert [s["device free"] for s in steps] == [7, 6, 7]
         assert steps[-1].nodes == {"1": "device D"}
 
-    def test_aborting_inserts_what_was_computed(self, version: str, page: int) -> None:
-        script = BeginRequest(0, pages(page, 1, 2, 3), 2 * page), AbortRequest(0)
+    def test_aborting_a_decoding_request_inserts_what_was_computed(
+        self, version: str, page: int
+    ) -> None:
+        script = BeginRequest(0, pages(page, 1, 2), ALL), AbortRequest(0)
         _, step = run(version, sizes(page), *script)
         assert step.outcome == Done()
         assert step.nodes == {"1 2": "device D"}
         assert step["device free"] == 6
+
+    def test_aborting_a_prefilling_request_inserts_nothing(self, version: str, page: int) -> None:
+        script = BeginRequest(0, pages(page, 1, 2, 3), 2 * page), AbortRequest(0)
+        _, step = run(version, sizes(page), *script)
+        assert step.nodes == {}
+        assert step["device free"] == 8
 
     def test_finishing_frees_what_another_inserted_meanwhile(self, version: str, page: int) -> None:
         """Both compute pages 1 2 3; the second one's copies go when its prompt is complete."""
