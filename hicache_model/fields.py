@@ -38,6 +38,16 @@ def tokens() -> Any:
     return attrs.field(converter=_as_tuple, validator=_check_tokens)
 
 
+def _check_slots(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
+    if type(value) is not tuple or any(type(s) is not int or not 0 <= s < MAX_COUNT for s in value):
+        raise ValueError(f"{field.name} must be a list of integers from 0 up, got {value!r:.60}")
+
+
+def slots() -> Any:
+    """A tuple of slots (a list is taken too); they take no part in equality."""
+    return attrs.field(default=(), eq=False, converter=_as_tuple, validator=_check_slots)
+
+
 def integer(default: Any = attrs.NOTHING, *, least: int = 0, most: int = MAX_COUNT) -> Any:
     """An integer from ``least`` to ``most``."""
 

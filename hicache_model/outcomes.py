@@ -20,7 +20,7 @@ class Matched:
 
     device_length: int = fields.integer()
     host_length: int = fields.integer()
-    slots: tuple[int, ...] = attrs.field(default=(), eq=False, converter=tuple)
+    slots: tuple[int, ...] = fields.slots()
 
 
 @attrs.frozen
