@@ -70,7 +70,7 @@ ANSWERS = (
     Planted(
         "lookup_answers_the_other_half_too",
         BACK,
-        ("longest-prefix", "answer", "no-crash"),
+        ("longest-prefix", "answer", "no-crash", "single-owner"),
         (
             Edit(
                 CACHE,

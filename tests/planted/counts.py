@@ -108,7 +108,7 @@ COUNTS = (
     Planted(
         "load_does_not_lock",
         BACK,
-        ("lock-balance",),
+        ("lock-balance", "host-leaves"),
         (
             Edit(
                 CACHE,
@@ -197,7 +197,7 @@ COUNTS = (
     Planted(
         "eviction_takes_a_locked_parent",
         BACK,
-        ("sizes", "locked-stays"),
+        ("sizes", "locked-stays", "pinned-until-ack"),
         (
             Edit(
                 CACHE,
@@ -216,7 +216,7 @@ COUNTS = (
     Planted(
         "host_eviction_takes_a_pinned_copy",
         BACK,
-        ("locked-stays",),
+        ("locked-stays", "transition"),
         (
             Edit(
                 CACHE,

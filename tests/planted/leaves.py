@@ -182,7 +182,7 @@ LEAVES = (
     Planted(
         "locked_node_is_a_device_leaf",
         BACK,
-        ("device-leaves",),
+        ("device-leaves", "no-orphan"),
         (
             Edit(
                 RADIX,

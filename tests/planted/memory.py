@@ -329,7 +329,7 @@ MEMORY = (
     Planted(
         "split_in_the_middle_of_a_page",
         BACK_PAGED,
-        ("single-owner", "no-crash"),
+        ("single-owner", "no-crash", "transition"),
         (
             Edit(
                 RADIX,

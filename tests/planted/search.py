@@ -1,16 +1,17 @@
 """Runs the random source against one planted bug, in this process, and prints JSON.
 
-``python -m tests.planted.search BUG SEED LIMIT``, or ``CLEAN`` and a cell
-(``write_back/1/lru``) for the release as it is. Prints what was found and after how much, and which
-laws the bug's witness breaks.
+``python -m tests.planted.search BUG SEED LIMIT`` prints what was found, after how much, and which
+laws the bug's witness breaks; ``CLEAN SEED LIMIT write_back/1/lru`` does it for the release as it
+is. ``WITNESSES`` plays all witnesses and nothing else, each in a process forked after torch is
+imported.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
@@ -29,11 +30,12 @@ from tests.planted.bug import RELEASE, Planted
 from tests.planted.planted import BANK, HARMLESS
 
 CLEAN = "CLEAN"
+WITNESSES = "WITNESSES"
 
 
 @attrs.define
 class Hunt:
-    """What the random source takes for a session; ends with a find or after ``limit`` operations."""
+    """What the random source takes for a session; ends with a find or after so many operations."""
 
     factory: TargetFactory
     limit: int
@@ -104,27 +106,49 @@ def _legally(lockstep: Lockstep, operation: Operation) -> None:
         raise ValueError(f"{describe(operation)} is not legal: {refusal}")
 
 
-def broken_by(
-    lockstep: Lockstep, configuration: Configuration, operation: Operation
-) -> Sequence[str]:
+def broken_by(lockstep: Lockstep, configuration: Configuration, operation: Operation) -> list[str]:
     before = lockstep.actual
     outcome = lockstep.target.perform(operation)
     step = Step(configuration, operation, outcome, before, lockstep.target.observe())
     return list(dict.fromkeys(law.identifier for law, _ in judge(step)))
 
 
-def main(name: str, seed: int, limit: int, cell: str = "") -> dict[str, Any]:
+def opened(bug: Planted) -> TargetFactory:
+    patches = tuple(edit.patch for edit in bug.edits)
+    return open_factory(TargetSpec(release=bug.release, patches=patches))
+
+
+def search(name: str, seed: int, limit: int, cell: str = "") -> dict[str, Any]:
+    """``hunt`` on a bug of the bank, or on the release as it is in ``cell``."""
     if name == CLEAN:
         write_policy, page_size, eviction_policy = cell.split("/")
         clean = Cell(write_policy, int(page_size), eviction_policy)
         return hunt(open_factory(TargetSpec(release=RELEASE)), clean, seed, limit)
     bug = BANK.get(name) or HARMLESS[name]
-    patches = tuple(edit.patch for edit in bug.edits)
-    factory = open_factory(TargetSpec(release=bug.release, patches=patches))
+    factory = opened(bug)
     witness = witnessed(factory, bug) if bug.witness else []
     return {**hunt(factory, bug.cell, seed, limit), "witness": witness}
 
 
+def witness_of(name: str) -> tuple[str, list[str]]:
+    return name, witnessed(opened(BANK[name]), BANK[name])
+
+
+def all_witnesses() -> dict[str, list[str]]:
+    """The laws that each witness breaks. One release a process, so one process for each."""
+    import torch  # noqa: F401 - once, before the forks
+
+    names = [name for name, bug in BANK.items() if bug.witness]
+    with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+        return dict(pool.imap_unordered(witness_of, names))
+
+
+def main(name: str, *rest: str) -> dict[str, Any]:
+    if name == WITNESSES:
+        return all_witnesses()
+    seed, limit, *cell = rest
+    return search(name, int(seed), int(limit), *cell)
+
+
 if __name__ == "__main__":
-    answer = main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
-    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.write(json.dumps(main(*sys.argv[1:])) + "\n")

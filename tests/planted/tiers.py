@@ -119,7 +119,7 @@ TIERS = (
     Planted(
         "load_back_leaves_its_ancestors_unlocked",
         BACK,
-        ("sizes", "device-prefix-closed", "no-crash"),
+        ("sizes", "device-prefix-closed", "no-crash", "transition"),
         (
             Edit(
                 CACHE,
@@ -263,7 +263,7 @@ TIERS = (
     Planted(
         "split_swaps_the_halves_slots",
         BACK,
-        ("bytes", "lengths-agree"),
+        ("bytes", "lengths-agree", "split-neutral"),
         (
             Edit(
                 CACHE,
