@@ -86,7 +86,7 @@ class HiRadixTarget:
     def _match(self, o: op.Match) -> Matched:
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(matched.device_indices)
-        return Matched(len(slots), matched.host_hit_length, slots)  # type: ignore[arg-type]
+        return Matched(len(slots), matched.host_hit_length, slots)
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have."""
