@@ -13,6 +13,7 @@ import attrs
 from hicache_impl.target import TargetFactory
 
 DEFAULT_RELEASE = "0.5.18"
+NATIVE = "native"
 
 
 class BadTarget(ValueError):
@@ -23,7 +24,8 @@ class BadTarget(ValueError):
 class TargetSpec:
     """What to run: one release, one source tree or the installed package of ``target``.
 
-    ``target`` may also be ``module:attribute``, a callable that returns a ``TargetFactory``.
+    ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
+    returns a ``TargetFactory``; these have no releases.
     ``patches`` are triples of module, old text and new text, applied in memory.
     """
 
@@ -37,12 +39,16 @@ class TargetSpec:
         given = [self.release is not None, self.source is not None, self.installed]
         if sum(given) > 1:
             raise BadTarget("give only one of --release, --source and --installed")
-        if self.is_import and any(given):
+        if self.has_no_releases and any(given):
             raise BadTarget(f"target {self.target} takes no --release, --source or --installed")
 
     @property
     def is_import(self) -> bool:
         return ":" in self.target
+
+    @property
+    def has_no_releases(self) -> bool:
+        return self.is_import or self.target == NATIVE
 
     @property
     def options(self) -> str:
@@ -52,12 +58,12 @@ class TargetSpec:
             return f"{target}--source {self.source}"
         if self.installed:
             return f"{target}--installed"
-        return target.strip() if self.is_import else f"{target}--release {self.version}"
+        return target.strip() if self.has_no_releases else f"{target}--release {self.version}"
 
     @property
     def version(self) -> str | None:
         """The release asked for, or the default one; None where the target itself knows."""
-        if self.source is not None or self.installed or self.is_import:
+        if self.source is not None or self.installed or self.has_no_releases:
             return None
         return self.release or DEFAULT_RELEASE
 
@@ -68,7 +74,13 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
         return _imported(spec.target)
     if spec.target == "sglang":
         return _sglang(spec)
-    raise BadTarget(f"unknown target {spec.target!r:.60}; known are sglang and module:attribute")
+    if spec.target == NATIVE:
+        from hicache_impl.native.target import NativeFactory
+
+        return NativeFactory()
+    raise BadTarget(
+        f"unknown target {spec.target!r:.60}; known are sglang, native and module:attribute"
+    )
 
 
 def _imported(name: str) -> TargetFactory:

@@ -122,7 +122,7 @@ class Scheduler:
 
     def abort(self, number: int) -> None:
         """The client went away: as finish after the prompt, as retract before."""
-        end = self.retract if self.running[number].left else self.finish
+        end = self.retract if self.running[number].left > 0 else self.finish
         end(number)
 
     # -- the steps ---------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def target_options(command: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--target", metavar="NAME", help="sglang (the default) or module:callable."
+                "--target", metavar="NAME", help="sglang (the default), native or module:callable."
             ),
             click.option("--release", metavar="V", help="A released version, such as 0.5.18."),
             click.option(
@@ -72,6 +72,8 @@ def target_of_trace(
     """What the options name, else what the trace was recorded on."""
     if target or release or source or installed:
         return target_spec(target, release, source, installed)
+    if trace.target == "native":
+        return target_spec("native", None, None, False)
     if trace.target != "sglang":
         raise click.UsageError(
             f"the trace is of target {trace.target!r:.60}; say with --target which"

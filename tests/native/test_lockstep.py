@@ -1,0 +1,58 @@
+"""Our own cache agrees with the model, and refuses what cannot be."""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+import pytest
+
+from hicache_impl.native.target import NativeFactory
+from hicache_model.configuration import WRITE_POLICIES, Configuration
+from hicache_verify.cells import Cell
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.menu import Menu, RandomChooser
+from hicache_verify.report.listing import divergence_block
+from hicache_verify.sources.examples import draw_plan
+
+EXAMPLES = 40
+
+
+@pytest.mark.parametrize("eviction_policy", ["lru", "slru", "priority"])
+@pytest.mark.parametrize("page_size", [1, 4, 16])
+@pytest.mark.parametrize("write_policy", WRITE_POLICIES)
+def test_it_agrees_with_the_model_after_every_operation(
+    write_policy: str, page_size: int, eviction_policy: str
+) -> None:
+    cell, factory = Cell(write_policy, page_size, eviction_policy), NativeFactory()
+    for number in range(EXAMPLES):
+        chooser = RandomChooser(Random(f"native/{cell}/{number}"))
+        plan = draw_plan(cell, factory.description, chooser)
+        lockstep = Lockstep(factory, plan.configuration, exact=False)
+        menu = Menu(lockstep.model, plan.kinds)
+        for _ in range(plan.length):
+            operation = menu.draw(chooser)
+            found = None if operation is None else lockstep.step(operation)
+            assert found is None, "\n".join(divergence_block(found))
+        assert lockstep.finish() is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"page_size": 0}, "page_size"),
+        ({"device_slots": 2, "page_size": 4}, "device_slots"),
+        ({"host_slots": 0}, "host_slots"),
+        ({"eviction_policy": "random"}, "eviction_policy"),
+    ],
+)
+def test_sizes_and_policies_that_cannot_be_are_refused_by_name(
+    change: dict[str, object], word: str
+) -> None:
+    with pytest.raises(ValueError, match=word):
+        attrs.evolve(Configuration(), **change)
+
+
+def test_a_device_that_torch_does_not_know_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="gpu9"):
+        NativeFactory(device="gpu9")
