@@ -1,0 +1,76 @@
+"""The release under test, loaded once (``--release``), and the profile of Hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from hicache_impl.target import TargetFactory
+from hicache_verify.targets import DEFAULT_RELEASE
+from stateful_tests import profiles
+
+Firsts: TypeAlias = dict[str, tuple[int, int]]
+"""What was reached: in which example first, and how often."""
+
+REACHED = pytest.StashKey[list[tuple[str, Firsts]]]()
+LATEST = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--release",
+        metavar="V",
+        default=DEFAULT_RELEASE,
+        help=f"the SGLang release that the state machines run on (default {DEFAULT_RELEASE})",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        profiles.load_chosen()
+    except profiles.UnknownProfile as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.fixture(scope="session")
+def release(pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("--release"))
+
+
+@pytest.fixture(scope="session")
+def factory(release: str) -> TargetFactory:
+    """Caches of the release; a process holds only one."""
+    from hicache_impl.sglang.errors import Offline
+    from hicache_impl.sglang.hiradix import HiRadixFactory
+    from hicache_impl.sglang.loader import load
+    from hicache_impl.sglang.source import Release
+
+    try:
+        return HiRadixFactory(load(Release(release)))
+    except Offline as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def note(pytestconfig: pytest.Config) -> Callable[[str, Firsts], None]:
+    """Keep what a test reached, for the end of the run."""
+    tables = pytestconfig.stash.setdefault(REACHED, [])
+    return lambda title, firsts: tables.append((title, firsts))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """What took longest to reach; everything with ``-v``."""
+    tables = config.stash.get(REACHED, [])
+    if not tables:
+        return
+    shown = None if terminalreporter.verbosity > 0 else LATEST
+    terminalreporter.section("reached by the random source (all of it with -v)")
+    for title, firsts in tables:
+        terminalreporter.write_line(title)
+        latest_first = sorted(firsts.items(), key=lambda item: item[1], reverse=True)
+        for thing, (first, count) in latest_first[:shown]:
+            terminalreporter.write_line(f"  first in example {first:>4}, {count:>6} times: {thing}")

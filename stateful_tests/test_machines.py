@@ -1,0 +1,196 @@
+"""The state machines on a real cache, and what the random source reaches.
+
+HYPOTHESIS_PROFILE says how long (profiles.py), ``--release`` on what.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from hicache_impl.sglang import releases
+from hicache_impl.target import Description, TargetFactory
+from hicache_model import operations as ops
+from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
+from hicache_model.dialects import Dialect
+from hicache_model.reference import Reference
+from hicache_model.states import LEGAL_STATES, reachable_under
+from hicache_verify.cells import Cell
+from hicache_verify.menu import Menu, RandomChooser
+from hicache_verify.reach import GOALS, Reach
+from hicache_verify.sources.examples import draw_plan
+from stateful_tests.machines import MACHINES, CacheMachine
+
+PAGE_SIZES = (1, 4)
+CELLS = tuple(Cell(policy, page, "lru") for policy, page in product(WRITE_POLICIES, PAGE_SIZES))
+
+
+def name_of(cell: Cell) -> str:
+    return f"{cell.write_policy}/{cell.page_size}/{cell.eviction_policy}"
+
+
+# -- the machines on a real cache ------------------------------------------------------------------
+
+
+def combinations() -> Iterator[Any]:
+    for policy in EVICTION_POLICIES:
+        marks = () if policy == "lru" else pytest.mark.slow
+        for machine, write, page in product(MACHINES, WRITE_POLICIES, PAGE_SIZES):
+            cell = Cell(write, page, policy)
+            yield pytest.param(machine, cell, id=f"{machine.__name__}/{name_of(cell)}", marks=marks)
+
+
+@pytest.mark.parametrize(("machine", "cell"), list(combinations()))
+def test_the_cache_does_what_the_model_says(
+    machine: type[CacheMachine], cell: Cell, factory: TargetFactory
+) -> None:
+    known = factory.description.eviction_policies
+    if cell.eviction_policy not in known:
+        pytest.skip(f"{factory.description.release} has only {', '.join(known)}")
+    reach = Reach()
+    run_state_machine_as_test(machine.on(factory, cell, reach), settings=settings())
+    assert reach.operations, "no operation was performed"
+
+
+AFFECTED = "0.5.10.post1"
+TIMEOUT_S = 300
+SKIPPED = "cannot be fetched: "
+
+FIRST_FAILURE = f"""
+import sys
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from hicache_impl.sglang.errors import Offline
+from hicache_verify.cells import Cell
+from hicache_verify.targets import TargetSpec, open_factory
+from stateful_tests.machines import CacheMachine
+try:
+    factory = open_factory(TargetSpec(release={AFFECTED!r}))
+except Offline as error:
+    sys.exit({SKIPPED!r} + str(error))
+run_state_machine_as_test(
+    CacheMachine.on(factory, Cell("write_back", 1, "lru")),
+    settings=settings(
+        settings.get_profile("ci"), max_examples=500, deadline=None, phases=[Phase.generate]
+    ),
+)
+"""
+"""The machine without shrinking, which takes most of the time."""
+
+
+def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process holds one release."""
+    root = Path(__file__).parents[1]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        env={
+            **os.environ,
+            "HYPOTHESIS_PROFILE": "ci",
+            "PYTHONPATH": os.pathsep.join((str(root), *filter(None, sys.path))),
+        },
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def test_a_release_with_a_bug_fails_with_a_report() -> None:
+    """#22373."""
+    child = in_a_process("-c", FIRST_FAILURE)
+    if SKIPPED in child.stderr:
+        pytest.skip(child.stderr.strip())
+    assert child.returncode == 1, child.stdout + child.stderr
+    assert "DivergenceError" in child.stderr, child.stderr
+    assert "host-leaves" in child.stderr, child.stderr
+
+
+@pytest.mark.slow
+def test_a_release_with_a_bug_fails_under_pytest() -> None:
+    """The same as a user would run it, shrunk to a few operations."""
+    name = f"{test_the_cache_does_what_the_model_says.__name__}[CacheMachine/write_back/1/lru]"
+    test = f"{Path(__file__).relative_to(Path(__file__).parents[1])}::{name}"
+    options = ("-q", "-p", "no:cacheprovider", "--release", AFFECTED)
+    child = in_a_process("-m", "pytest", *options, test)
+    if "1 skipped" in child.stdout:
+        pytest.skip(child.stdout.strip())
+    assert child.returncode == pytest.ExitCode.TESTS_FAILED, child.stdout + child.stderr
+    assert "DivergenceError" in child.stdout, child.stdout
+    assert "host-leaves" in child.stdout, child.stdout
+
+
+# -- what is reached -------------------------------------------------------------------------------
+
+EXAMPLES = 1_200
+SEED = 0
+ORPHANED_BACKUP = "a parent without host copy above a backed-up child"
+"""Under write-through a node is backed up only after its parent, whose host copy stays longer."""
+
+
+def explore(cell: Cell, release: str, examples: int) -> tuple[Reach, dict[str, int]]:
+    """Examples of the random source on the model alone: what was reached, and first in which."""
+    target = Description(
+        "sglang",
+        release,
+        "the model alone",
+        releases.eviction_policies(release),
+        releases.host_may_be_smaller(release),
+    )
+    reach, first = Reach(), dict[str, int]()
+    for number in range(examples):
+        chooser = RandomChooser(Random(f"{SEED}/{cell}/{number}"))
+        plan = draw_plan(cell, target, chooser)
+        model = Reference(plan.configuration, Dialect.of(release))
+        menu = Menu(model, plan.kinds)
+        for _ in range(plan.length):
+            operation = menu.draw(chooser)
+            if operation is not None:
+                model.apply(operation)
+                for _goal in reach.note(operation, model):
+                    pass
+        for thing in reached(reach):
+            first.setdefault(thing, number + 1)
+    return reach, first
+
+
+def reached(reach: Reach) -> Iterator[str]:
+    yield from reach.operations
+    yield from map(str, reach.states)
+    yield from reach.goals
+
+
+def to_reach(write_policy: str) -> set[str]:
+    """Everything that must be seen under a write policy; nothing else may be."""
+    write_back = write_policy == "write_back"
+    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS}
+    states = {str(state) for state in LEGAL_STATES if reachable_under(state, write_policy)}
+    if write_back:  # it leaves no write in flight
+        return operations - {ops.codec.names[ops.CompleteWrites]} | states | set(GOALS)
+    return operations | states | set(GOALS) - {ORPHANED_BACKUP}
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=name_of)
+def test_everything_is_reached(
+    cell: Cell, release: str, note: Callable[[str, dict[str, tuple[int, int]]], None]
+) -> None:
+    reach, first = explore(cell, release, EXAMPLES)
+    states = {str(state): count for state, count in reach.states.items()}
+    counts = {**reach.operations, **states, **reach.goals}
+    note(
+        f"{cell}: {reach.operations.total():,} operations in {EXAMPLES:,} examples",
+        {thing: (first[thing], counts[thing]) for thing in first},
+    )
+    wanted = to_reach(cell.write_policy)
+    assert not wanted - first.keys(), "not reached"
+    assert not first.keys() - wanted, "reached, and should not be"
