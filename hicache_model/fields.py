@@ -39,7 +39,7 @@ def tokens() -> Any:
 
 
 def _check_slots(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-    if type(value) is not tuple or any(type(s) is not int or not 0 <= s < MAX_COUNT for s in value):
+    if type(value) is not tuple or not all(_is_int(s) and 0 <= s <= MAX_COUNT for s in value):
         raise ValueError(f"{field.name} must be a list of integers from 0 up, got {value!r:.60}")
 
 

@@ -505,7 +505,8 @@ def _longest_prefix(step: Step) -> Iterator[Violation]:
 
 @law(
     "failed-step-changes-nothing",
-    "A load back that is refused leaves locks, pins and transfers as they were.",
+    "A load back that is refused leaves what it asked for on the host, and locks, pins and "
+    "transfers as they were.",
     taught_by="SGLang 0.5.11 (write_backup returning 0), #27108",
 )
 def _failed_step(step: Step) -> Iterator[Violation]:
@@ -514,6 +515,13 @@ def _failed_step(step: Step) -> Iterator[Violation]:
         return
     if step.after.transfers != step.before.transfers:
         yield Violation("a refused load back left a transfer behind")
+    assert isinstance(step.operation, ops.LoadBack)
+    asked = Path(step.operation.namespace, step.operation.tokens)
+    for path, wanted in step.old_family.nodes.items():
+        if wanted.evicted and is_on_path(path, asked) and path not in step.family.nodes:
+            yield Violation(
+                f"a refused load back of {asked} lost node {path}, which lay on the host", (path,)
+            )
     for path, node in step.family.nodes.items():
         old = step.old_family.nodes.get(path)
         if old is not None and (old.lock_ref, old.host_lock) != (node.lock_ref, node.host_lock):
