@@ -56,6 +56,7 @@ def draw_configuration(cell: Cell, target: Description, chooser: Chooser) -> Con
         device_slots=device * page,
         host_slots=host * page,
         load_back_threshold=(1, 1, 1, 1, 2, 3)[chooser.index(6)],
+        layers=(1, 1, 1, 2)[chooser.index(4)],
         io_backend=("direct", "kernel")[chooser.index(2)],
         copies=("late", "early")[chooser.index(2)],
         requests=3,

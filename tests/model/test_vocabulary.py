@@ -35,7 +35,7 @@ def by_json(data: Any) -> Any:
     return json.loads(json.dumps(data))
 
 
-# -- nothing is lost ---------------------------------------------------------------------------------
+# -- nothing is lost -------------------------------------------------------------------------------
 
 
 @Codecs
@@ -86,7 +86,7 @@ def test_defaults_are_left_out() -> None:
     assert encoded == {"op": "insert", "tokens": [1, 2]}
 
 
-# -- what is refused ---------------------------------------------------------------------------------
+# -- what is refused -------------------------------------------------------------------------------
 
 NO_INTEGER = (True, False, 1.0, "1", [1], {}, -1, MAX_COUNT + 1)
 NO_TOKENS = ([], "12", 7, None, {}, [True], [-1], [1.5], ["1"], [None], [MAX_COUNT], [[1]])
@@ -207,7 +207,7 @@ def test_garbage_in_a_field_is_a_value_error_or_a_legal_value(
     assert codec.decode(by_json(codec.encode(value))) == value
 
 
-# -- configurations ----------------------------------------------------------------------------------
+# -- configurations --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("field", ["device_slots", "host_slots"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from tests.planted.bug import BACK, CACHE, THROUGH, TRANSFER, Edit, Planted
+from tests.planted.bug import BACK, CACHE, THROUGH, Edit, Planted
 
 
 @attrs.frozen
@@ -84,23 +84,5 @@ EQUIVALENT = (
         ),
         "No tensor of slots is ever written in place, so a view holds memory and nothing else; a "
         "view of a request's row, which is, is in memory.py.",
-    ),
-    Equivalent(
-        Planted(
-            "load_moves_only_the_first_layer",
-            BACK,
-            (),
-            (
-                Edit(
-                    TRANSFER,
-                    """
-@@ submit_host_to_device
--            for layer_id in range(layer_num):
-+            for layer_id in range(1):
-""",
-                ),
-            ),
-        ),
-        "The random source builds caches of one layer.",
     ),
 )

@@ -21,6 +21,7 @@ from tests.planted.bug import (
     RADIX,
     THROUGH,
     TOKENS,
+    TRANSFER,
     Edit,
     Planted,
     Witness,
@@ -358,5 +359,20 @@ MEMORY = (
             ),
         ),
         Witness("lengths-agree", (Insert((1, 2)), Match((1,)))),
+    ),
+    Planted(
+        "load_moves_only_the_first_layer",
+        BACK,
+        ("bytes",),
+        (
+            Edit(
+                TRANSFER,
+                """
+@@ submit_host_to_device
+-            for layer_id in range(layer_num):
++            for layer_id in range(1):
+""",
+            ),
+        ),
     ),
 )

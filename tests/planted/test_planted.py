@@ -40,7 +40,11 @@ def in_a_process(*arguments: str) -> Any:
     child = subprocess.run(
         [sys.executable, "-m", "tests.planted.search", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), *filter(None, sys.path)))},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join((str(ROOT), *filter(None, sys.path))),
+        },
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
