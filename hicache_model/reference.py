@@ -8,6 +8,7 @@ differently on purpose from ``dialects``. Transfers finish when an operation say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush
 
 import attrs
 
@@ -200,25 +201,32 @@ class Reference:
         """Free device leaves in policy order until ``count`` tokens are free; returns the freed."""
         freed = 0
         staged: list[TreeNode] = []  # written back by this eviction: pinned until their copies end
-        passed_over: set[TreeNode] = set()
-        while freed < count:
-            candidates = self.device_leaves() - passed_over
-            if not candidates:
-                break
-            victim = min(candidates, key=self.policy)
+        for victim in self._in_policy_order(self.device_leaves):
             if self._demote(victim, staged):
                 freed += victim.length
-            elif self.write_back and self.dialect.victim_without_host_room == "skip":
-                passed_over.add(victim)
-            else:
+            elif not self.write_back or self.dialect.victim_without_host_room == "drop":
                 self._pin(staged, -1)
                 staged = []
-                dropped = self._drop(victim)
-                freed += dropped
-                if not dropped:
-                    passed_over.add(victim)
+                freed += self._drop(victim)
+            if freed >= count:
+                break
         self._pin(staged, -1)
         return freed
+
+    def _in_policy_order(self, leaves: Callable[[], set[TreeNode]]) -> Iterator[TreeNode]:
+        """The leaves, least key first, and a parent in its turn once it has become one.
+
+        Nothing that an eviction does changes a key, so one heap serves all of it.
+        """
+        heap = [(self.policy(node), node) for node in leaves()]
+        heapify(heap)
+        while heap:
+            _, node = heappop(heap)
+            parent = node.parent
+            yield node
+            if parent in leaves():
+                assert parent is not None
+                heappush(heap, (self.policy(parent), parent))
 
     def _demote(self, victim: TreeNode, staged: list[TreeNode]) -> bool:
         """Keep only the host copy, under write_back making one first; False if there is none."""
@@ -241,13 +249,12 @@ class Reference:
     def evict_host(self, count: int) -> None:
         """Free unpinned host leaves in policy order until ``count`` tokens are freed."""
         freed = 0
-        while freed < count:
-            candidates = [node for node in self.host_leaves() if not node.host_lock]
-            if not candidates:
-                return
-            victim = min(candidates, key=self.policy)
-            self._remove(victim)
-            freed += victim.length
+        for victim in self._in_policy_order(self.host_leaves):
+            if not victim.host_lock:
+                self._remove(victim)
+                freed += victim.length
+            if freed >= count:
+                break
 
     # -- backup and load back ----------------------------------------------------------------------
 
