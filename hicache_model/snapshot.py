@@ -96,7 +96,8 @@ class Snapshot:
     ``device_free`` are free pages (slots where the page size is 1), ``host_free`` free slots, both
     as the allocator lists them, so that a double free shows. ``locks`` and ``host_locks`` are the
     nodes held by Lock and LockHost, with repetition. ``strays`` names members of a leaf set that
-    are not in the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot.
+    are not in the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot. Of an
+    incomplete snapshot's free lists only the lengths count.
     """
 
     nodes: Mapping[Path, Node | None]
@@ -104,8 +105,8 @@ class Snapshot:
     protected_size: int
     device_leaf_count: int
     host_leaf_count: int
-    device_free: Slots
-    host_free: Slots
+    device_free: Sequence[int]
+    host_free: Sequence[int]
     transfers: tuple[Transfer, ...] = ()
     requests: Mapping[int, Request] = attrs.field(factory=dict)
     locks: tuple[Path, ...] = ()

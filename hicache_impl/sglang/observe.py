@@ -77,6 +77,10 @@ class FreeList:
         self._versions: list[int] = []
         self._slots: Slots = ()
 
+    def count(self, tensors: tuple[Any, ...]) -> range:
+        """As many as are free, whichever they are."""
+        return range(sum(map(len, tensors)))
+
     def read(self, tensors: tuple[Any, ...], fresh: bool) -> Slots:
         versions = [tensor._version for tensor in tensors]
         if fresh or versions != self._versions or not _same_objects(tensors, self._tensors):
@@ -339,7 +343,9 @@ class Observer:
         self.nodes.look()
         return Snapshot(
             self.nodes.by_path,
-            *self._totals(fresh),
+            *self._sizes(),
+            self._device_free.read(self._free_on_device(), fresh),
+            self._host_free.read(self._free_on_host(), fresh),
             *self._holders(self.nodes.path_of),
             self.nodes.strays(),
             self.device_kv.read(fresh),
@@ -352,7 +358,9 @@ class Observer:
         found = [node for node in nodes.values() if node is not None]
         return Snapshot(
             nodes,
-            *self._totals(False),
+            *self._sizes(),
+            self._device_free.count(self._free_on_device()),
+            self._host_free.count(self._free_on_host()),
             *self._holders(self.nodes.path_if_attached),
             (),
             _contents(self.device_kv, (node.device for node in found)),
@@ -360,16 +368,20 @@ class Observer:
             complete=False,
         )
 
-    def _totals(self, fresh: bool) -> tuple[int, int, int, int, Slots, Slots]:
-        cache, parts, ways = self.cache, self.calls.parts, self.calls.ways
+    def _sizes(self) -> tuple[int, int, int, int]:
+        cache = self.cache
         return (
             cache.evictable_size_,
             cache.protected_size_,
             len(cache.evictable_leaves),
             len(cache.evictable_host_leaves),
-            self._device_free.read(ways.device_free(parts.allocator), fresh),
-            self._host_free.read(ways.host_free(parts.host_pool), fresh),
         )
+
+    def _free_on_device(self) -> tuple[Any, ...]:
+        return self.calls.ways.device_free(self.calls.parts.allocator)
+
+    def _free_on_host(self) -> tuple[Any, ...]:
+        return self.calls.ways.host_free(self.calls.parts.host_pool)
 
     def _holders(
         self, path_of: PathOf

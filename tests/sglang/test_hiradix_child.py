@@ -211,9 +211,12 @@ class Reporter:
         part = self.target.observe_at([*seen.nodes, absent])
         if part.complete or part.nodes != {**seen.nodes, absent: None}:
             yield "observe_at shows other nodes than observe"
-        whole_only = ("nodes", "device_kv", "host_kv", "complete", "strays")
+        free = ("device_free", "host_free")
+        whole_only = ("nodes", "device_kv", "host_kv", "complete", "strays", *free)
         if _fields(part, *whole_only) != _fields(seen, *whole_only):
             yield "observe_at shows other totals than observe"
+        if any(len(getattr(part, name)) != len(getattr(seen, name)) for name in free):
+            yield "observe_at shows other numbers of free slots than observe"
         for mine, whole in ((part.device_kv, seen.device_kv), (part.host_kv, seen.host_kv)):
             if any(whole[slot] != content for slot, content in mine.items()):
                 yield "observe_at shows other contents than observe"
