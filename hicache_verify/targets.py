@@ -65,7 +65,7 @@ class TargetSpec:
         """The release asked for, or the default one; None where the target itself knows."""
         if self.source is not None or self.installed or self.has_no_releases:
             return None
-        return self.release or DEFAULT_RELEASE
+        return DEFAULT_RELEASE if self.release is None else self.release
 
 
 def open_factory(spec: TargetSpec) -> TargetFactory:
@@ -103,5 +103,5 @@ def _sglang(spec: TargetSpec) -> TargetFactory:
     elif spec.installed:
         origin = Installed()
     else:
-        origin = Release(spec.version or DEFAULT_RELEASE)
+        origin = Release(DEFAULT_RELEASE if spec.version is None else spec.version)
     return HiRadixFactory(load(origin, [Patch(*patch) for patch in spec.patches]))

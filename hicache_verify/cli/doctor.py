@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from hicache_verify.cli.codes import COULD_NOT_RUN
-from hicache_verify.cli.options import CONTEXT, json_option, target_options, target_spec
+from hicache_verify.cli.options import CONTEXT, Asked, json_option, target_options, target_spec
 
 if TYPE_CHECKING:
     from hicache_verify.health import Check
@@ -22,14 +22,14 @@ INDENT = 12
 @target_options
 @click.option("--details", is_flag=True, help="Versions of packages and modules that were loaded.")
 @json_option
-def doctor(as_json: bool, details: bool, **target: Any) -> int:
+def doctor(as_json: bool, details: bool, asked: Asked) -> int:
     """Check Python, packages, cache and network; with a target, open it too.
 
     Exit code 0: ready; 2: something is missing.
     """
     from hicache_verify.health import checkup
 
-    checks = checkup(target_spec(**target) if any(target.values()) else None)
+    checks = checkup(target_spec(asked) if asked else None)
     found = _as_json(list(checks)) if as_json else [_show(check, details) for check in checks]
     return COULD_NOT_RUN if any(check.state == "bad" for check in found) else 0
 

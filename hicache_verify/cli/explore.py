@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hicache_verify.cli.codes import AGREED, DIVERGED
-from hicache_verify.cli.options import CONTEXT, json_option, target_options, target_spec
+from hicache_verify.cli.options import CONTEXT, Asked, json_option, target_options, target_spec
 from hicache_verify.cli.run import DEFAULT_OUT
 
 if TYPE_CHECKING:
@@ -69,10 +69,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def explore(
-    target: str | None,
-    release: str | None,
-    source: str | None,
-    installed: bool,
+    asked: Asked,
     out: Path,
     as_json: bool,
     budget: float,
@@ -92,7 +89,7 @@ def explore(
     configuration = _configuration(**bounds)
     bound = Bound(bounds["depth"], bounds["tokens"], bounds["locks"])
     limits, files = Limits(), Files(out)
-    spec = target_spec(target, release, source, installed)
+    spec = target_spec(asked)
     hear = (lambda layer: None) if as_json else _say_layer
     where = Explorations(LocalExecutor(limits), spec, limits)
     explored, findings = where.run(configuration, bound, budget, emit=files, hear=hear)

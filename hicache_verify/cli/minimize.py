@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from hicache_verify.cli.options import (
     CONTEXT,
+    Asked,
     json_option,
     read_trace,
     target_of_trace,
@@ -34,7 +34,7 @@ DEFAULT_BUDGET = 60.0
     metavar="SECONDS",
 )
 @json_option
-def minimize(trace: Path, out: Path | None, budget: float, as_json: bool, **target: Any) -> int:
+def minimize(trace: Path, out: Path | None, budget: float, as_json: bool, asked: Asked) -> int:
     """Find the shortest trace that diverges as TRACE does, and write it."""
     from hicache_verify import trace as traces
     from hicache_verify.messages import Attempt, Case
@@ -42,7 +42,7 @@ def minimize(trace: Path, out: Path | None, budget: float, as_json: bool, **targ
     from hicache_verify.report.listing import listing
 
     read = read_trace(trace)
-    place = runner(target_of_trace(read, **target), minimizing=budget, isolated_minimizing=budget)
+    place = runner(target_of_trace(read, asked), minimizing=budget, isolated_minimizing=budget)
     found = place.run(Attempt(Case(read.configuration, read.operations), skip_illegal=True))
     if found.divergence is None:
         where = f"{found.target.target} {found.target.release}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import click
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from hicache_verify.trace import Trace
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Asked: TypeAlias = Mapping[str, Any]
+"""The target options that were given, by name."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -33,52 +37,60 @@ def sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     return tuple(int(word) for word in words)
 
 
+TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "target": click.option(
+        "--target", metavar="NAME", help="sglang (the default), native or module:callable."
+    ),
+    "release": click.option("--release", metavar="V", help="A released version, such as 0.5.18."),
+    "source": click.option(
+        "--source", metavar="DIR", help="The folder that holds the sglang package."
+    ),
+    "installed": click.option(
+        "--installed", is_flag=True, default=None, help="The package of this environment."
+    ),
+}
+"""Each under the field of TargetSpec that it gives."""
+
+
 def target_options(command: F) -> F:
-    """Which cache: ``--target``, ``--release``, ``--source``, ``--installed``."""
-    for option in reversed(
-        (
-            click.option(
-                "--target", metavar="NAME", help="sglang (the default), native or module:callable."
-            ),
-            click.option("--release", metavar="V", help="A released version, such as 0.5.18."),
-            click.option(
-                "--source", metavar="DIR", help="The folder that holds the sglang package."
-            ),
-            click.option("--installed", is_flag=True, help="The package of this environment."),
-        )
-    ):
-        command = option(command)
-    return command
+    """Which cache: the command gets ``asked``, what was given of ``TARGET_OPTIONS``."""
+
+    @functools.wraps(command)
+    def gathered(**options: Any) -> Any:
+        given = {name: options.pop(name) for name in TARGET_OPTIONS}
+        asked = {name: value for name, value in given.items() if value is not None}
+        return command(asked=asked, **options)
+
+    found: Any = gathered
+    for option in reversed(TARGET_OPTIONS.values()):
+        found = option(found)
+    return cast(F, found)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
-def target_spec(
-    target: str | None, release: str | None, source: str | None, installed: bool
-) -> TargetSpec:
+def target_spec(asked: Asked) -> TargetSpec:
     """What the target options name; a usage error where they contradict each other."""
     from hicache_verify.targets import BadTarget, TargetSpec
 
     try:
-        return TargetSpec(target or "sglang", release, source, installed)
+        return TargetSpec(**asked)
     except BadTarget as error:
         raise click.UsageError(str(error)) from error
 
 
-def target_of_trace(
-    trace: Trace, target: str | None, release: str | None, source: str | None, installed: bool
-) -> TargetSpec:
+def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:
     """What the options name, else what the trace was recorded on."""
-    if target or release or source or installed:
-        return target_spec(target, release, source, installed)
+    if asked:
+        return target_spec(asked)
     if trace.target == "native":
-        return target_spec("native", None, None, False)
+        return target_spec({"target": "native"})
     if trace.target != "sglang":
         raise click.UsageError(
             f"the trace is of target {trace.target!r:.60}; say with --target which"
         )
-    return target_spec("sglang", trace.release, None, False)
+    return target_spec({"release": trace.release})
 
 
 def read_trace(path: Path) -> Trace:

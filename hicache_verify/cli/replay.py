@@ -11,6 +11,7 @@ import click
 from hicache_verify.cli.codes import AGREED, DIVERGED
 from hicache_verify.cli.options import (
     CONTEXT,
+    Asked,
     json_option,
     read_trace,
     target_of_trace,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.argument("trace", type=click.Path(path_type=Path))
 @target_options
 @json_option
-def replay(trace: Path, as_json: bool, **target: Any) -> int:
+def replay(trace: Path, as_json: bool, asked: Asked) -> int:
     """Run TRACE again, on what it was recorded on or on another release.
 
     Exit code 0: both sides agree to the end; 1: they diverge; 2: it could not be run.
@@ -34,7 +35,7 @@ def replay(trace: Path, as_json: bool, **target: Any) -> int:
     from hicache_verify.messages import Attempt, Case
 
     read = read_trace(trace)
-    spec = target_of_trace(read, **target)
+    spec = target_of_trace(read, asked)
     done = runner(spec).run(Attempt(Case(read.configuration, read.operations), keep_steps=True))
     refuse_illegal(done, trace)
     if as_json:

@@ -12,6 +12,7 @@ import click
 from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTED
 from hicache_verify.cli.options import (
     CONTEXT,
+    Asked,
     comma_list,
     json_option,
     sizes,
@@ -106,10 +107,7 @@ SOURCES = {
     help="Hypothesis gets a quarter of both.",
 )
 def run(
-    target: str | None,
-    release: str | None,
-    source: str | None,
-    installed: bool,
+    asked: Asked,
     write_policy: tuple[str, ...],
     page_size: tuple[int, ...],
     eviction_policy: tuple[str, ...],
@@ -132,7 +130,7 @@ def run(
     if budget is None and examples is None:
         budget = DEFAULT_BUDGET
     plan = Plan(
-        spec=target_spec(target, release, source, installed),
+        spec=target_spec(asked),
         selection=_selection(write_policy, page_size, eviction_policy),
         seed=seed,
         examples=examples,
