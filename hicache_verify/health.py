@@ -74,7 +74,7 @@ def _torch() -> Check:
         torch = importlib.import_module("torch")
     except Exception as error:  # noqa: BLE001 - a broken torch fails in many ways
         return Check("torch", BAD, f"cannot be imported: {error}; pip install torch")
-    gpu = "a GPU, which is not used" if torch.cuda.is_available() else "no GPU, and none is needed"
+    gpu = "a GPU, for --device cuda" if torch.cuda.is_available() else "no GPU, and none is needed"
     return Check("torch", OK, f"{torch.__version__}, {gpu}")
 
 

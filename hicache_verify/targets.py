@@ -26,6 +26,7 @@ class TargetSpec:
 
     ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
     returns a ``TargetFactory``; these have no releases.
+    ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
     ``patches`` are triples of module, old text and new text, applied in memory.
     """
 
@@ -33,6 +34,7 @@ class TargetSpec:
     release: str | None = None
     source: str | None = None
     installed: bool = False
+    device: str | None = None
     patches: tuple[tuple[str, str, str], ...] = ()
 
     def __attrs_post_init__(self) -> None:
@@ -41,6 +43,8 @@ class TargetSpec:
             raise BadTarget("give only one of --release, --source and --installed")
         if self.has_no_releases and any(given):
             raise BadTarget(f"target {self.target} takes no --release, --source or --installed")
+        if self.device is not None and self.target != NATIVE:
+            raise BadTarget(f"target {self.target} takes no --device; only {NATIVE} does")
 
     @property
     def is_import(self) -> bool:
@@ -58,6 +62,8 @@ class TargetSpec:
             return f"{target}--source {self.source}"
         if self.installed:
             return f"{target}--installed"
+        if self.device is not None:
+            return f"{target}--device {self.device}"
         return target.strip() if self.has_no_releases else f"{target}--release {self.version}"
 
     @property
@@ -77,7 +83,7 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
     if spec.target == NATIVE:
         from hicache_impl.native.target import NativeFactory
 
-        return NativeFactory()
+        return NativeFactory("cpu" if spec.device is None else spec.device)
     raise BadTarget(
         f"unknown target {spec.target!r:.60}; known are sglang, native and module:attribute"
     )

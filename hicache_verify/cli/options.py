@@ -48,8 +48,14 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "installed": click.option(
         "--installed", is_flag=True, default=None, help="The package of this environment."
     ),
+    "device": click.option(
+        "--device", metavar="cpu|cuda[:N]", help="Where native keeps its device tier."
+    ),
 }
 """Each under the field of TargetSpec that it gives."""
+
+NATIVE_OPTIONS = frozenset({"device"})
+"""Those that only our own cache has."""
 
 
 def target_options(command: F) -> F:
@@ -82,10 +88,10 @@ def target_spec(asked: Asked) -> TargetSpec:
 
 def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:
     """What the options name, else what the trace was recorded on."""
+    if trace.target == "native" and set(asked) <= NATIVE_OPTIONS:
+        return target_spec({"target": "native", **asked})
     if asked:
         return target_spec(asked)
-    if trace.target == "native":
-        return target_spec({"target": "native"})
     if trace.target != "sglang":
         raise click.UsageError(
             f"the trace is of target {trace.target!r:.60}; say with --target which"
