@@ -27,7 +27,8 @@ class TargetSpec:
     ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
     returns a ``TargetFactory``; these have no releases.
     ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
-    ``patches`` are triples of module, old text and new text, applied in memory.
+    ``patches`` are triples of module, old text and new text, applied in memory. ``bug`` plants one
+    of ``hicache_impl.bugs`` in our own cache.
     """
 
     target: str = "sglang"
@@ -36,6 +37,7 @@ class TargetSpec:
     installed: bool = False
     device: str | None = None
     patches: tuple[tuple[str, str, str], ...] = ()
+    bug: str | None = None
 
     def __attrs_post_init__(self) -> None:
         given = [self.release is not None, self.source is not None, self.installed]
@@ -45,6 +47,8 @@ class TargetSpec:
             raise BadTarget(f"target {self.target} takes no --release, --source or --installed")
         if self.device is not None and self.target != NATIVE:
             raise BadTarget(f"target {self.target} takes no --device; only {NATIVE} does")
+        if self.bug is not None and self.target != NATIVE:
+            raise BadTarget("--bug plants a bug in our own cache: add --target native")
 
     @property
     def is_import(self) -> bool:
@@ -58,6 +62,8 @@ class TargetSpec:
     def options(self) -> str:
         """The options of the command line that name this target again."""
         target = "" if self.target == "sglang" else f"--target {self.target} "
+        if self.bug is not None:
+            target += f"--bug {self.bug} "
         if self.source is not None:
             return f"{target}--source {self.source}"
         if self.installed:
@@ -81,12 +87,18 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
     if spec.target == "sglang":
         return _sglang(spec)
     if spec.target == NATIVE:
-        from hicache_impl.native.target import NativeFactory
-
-        return NativeFactory("cpu" if spec.device is None else spec.device)
+        return _native(spec)
     raise BadTarget(
         f"unknown target {spec.target!r:.60}; known are sglang, native and module:attribute"
     )
+
+
+def _native(spec: TargetSpec) -> TargetFactory:
+    from hicache_impl import bugs
+    from hicache_impl.native.target import NativeFactory
+
+    device = "cpu" if spec.device is None else spec.device
+    return NativeFactory(device) if spec.bug is None else bugs.find(spec.bug).factory(device=device)
 
 
 def _imported(name: str) -> TargetFactory:

@@ -48,10 +48,11 @@ class NativeTarget:
         cache: HierarchicalCache,
         configuration: Configuration,
         trusting: bool = True,
+        scheduler: type[Scheduler] | None = None,
     ) -> None:
         self.configuration = configuration
         self.cache = cache
-        self.scheduler = Scheduler(cache)
+        self.scheduler = (scheduler or Scheduler)(cache)
         self._held = Held(self.scheduler.running)
         self._observer = Observer(cache, self._held)
         self._fresh = not trusting
@@ -202,12 +203,16 @@ def _take(held: list[TreeNode], o: op.Unlock | op.UnlockHost, what: str) -> Tree
 class NativeFactory:
     """Makes targets of our own cache. ValueError for a device that torch does not have here.
 
-    ``kinds`` puts the cache together from other classes.
+    ``kinds`` puts the cache together from other classes; ``cache`` and ``scheduler`` may be others
+    too. Where that plants a bug, ``bug`` is its name.
     """
 
     device: str = attrs.field(default="cpu")
     kinds: Kinds = attrs.field(factory=Kinds)
     trusting: bool = True
+    cache: type[HierarchicalCache] = HierarchicalCache
+    scheduler: type[Scheduler] = Scheduler
+    bug: str | None = None
     description: Description = attrs.field(init=False)
 
     @device.validator
@@ -216,17 +221,18 @@ class NativeFactory:
 
     @description.default
     def _describe(self) -> Description:
+        where = self.device if self.bug is None else f"{self.device}, bug {self.bug}"
         return Description(
             target="native",
             release=RULES,
-            origin=f"hicache_impl.native on {self.device}; follows the rules of SGLang {RULES}",
+            origin=f"hicache_impl.native on {where}; follows the rules of SGLang {RULES}",
             eviction_policies=EVICTION_POLICIES,
         )
 
     def build(self, configuration: Configuration) -> NativeTarget:
         """A fresh cache; its KV rows hold a fingerprint and nothing else."""
-        cache = HierarchicalCache(settings_for(configuration, self.device), self.kinds)
-        return NativeTarget(cache, configuration, self.trusting)
+        cache = self.cache(settings_for(configuration, self.device), self.kinds)
+        return NativeTarget(cache, configuration, self.trusting, self.scheduler)
 
 
 def settings_for(configuration: Configuration, device: str) -> Settings:

@@ -51,6 +51,9 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "device": click.option(
         "--device", metavar="cpu|cuda[:N]", help="Where native keeps its device tier."
     ),
+    "bug": click.option(
+        "--bug", metavar="ID", help="With --target native: plant this bug (see bugs --list)."
+    ),
 }
 """Each under the field of TargetSpec that it gives."""
 
