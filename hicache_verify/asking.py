@@ -34,11 +34,13 @@ _LAST_WORD: dict[type[Job], type[Reply]] = {
 }
 
 
-def open_worker(executor: Executor, spec: TargetSpec) -> tuple[Worker, Opened]:
-    """A worker that has the target open; CannotRun where that fails."""
+def open_worker(
+    executor: Executor, spec: TargetSpec, *, idle: Callable[[], None] = lambda: None
+) -> tuple[Worker, Opened]:
+    """A worker that has the target open; CannotRun where that fails. ``idle`` runs meanwhile."""
     worker = executor.start(spec)
     try:
-        said = _wait(worker)
+        said = _wait(worker, idle)
     except BaseException:
         worker.close()
         raise
@@ -70,9 +72,9 @@ def ask(
         idle()
 
 
-def _wait(worker: Worker) -> Reply | Ending:
+def _wait(worker: Worker, idle: Callable[[], None]) -> Reply | Ending:
     while (said := worker.poll(POLL)) is None:
-        pass
+        idle()
     return said
 
 

@@ -35,6 +35,7 @@ class CampaignStarted:
     budget: float | None
     versions: tuple[tuple[str, str], ...]
     seconds: float
+    workers: int = 1
 
 
 @attrs.frozen

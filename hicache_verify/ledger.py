@@ -23,7 +23,7 @@ class Ledger:
         self._seed = seed
         self._emit = emit
         self._findings: dict[Key, Finding] = {}
-        self._unsettled: Key | None = None
+        self._unsettled: set[Key] = set()
         self._tries: Counter[Key] = Counter()
         self.laws: set[str] = set()
 
@@ -47,32 +47,29 @@ class Ledger:
     def findings(self) -> tuple[Finding, ...]:
         return tuple(self._findings.values())
 
-    @property
-    def unsettled(self) -> Finding | None:
-        """The finding that is being minimized."""
-        return None if self._unsettled is None else self._findings[self._unsettled]
-
     def add(self, divergence: Divergence, case: Case, leg: Leg, after: FoundAfter) -> None:
         divergence = self._likened(divergence)
         number = len(self._findings) + 1
         finding = Finding(number, leg.cell, leg.source, self._seed, divergence, case, after)
         self._findings[divergence.key] = finding
-        self._unsettled = divergence.key
+        self._unsettled.add(divergence.key)
         self.laws.add(divergence.law)
         self._emit(FindingFound(finding))
 
-    def give_up(self) -> None:
-        """The finding that waits stays as it was found."""
-        if self._unsettled is not None:
-            key, self._unsettled = self._unsettled, None
-            self._emit(FindingSettled(self._findings[key]))
+    def give_up(self, *keys: Key) -> None:
+        """Findings that wait to be minimized stay as they were found; all, if none is named."""
+        for key in keys or self._findings:
+            if key in self._unsettled:
+                self._unsettled.discard(key)
+                self._emit(FindingSettled(self._findings[key]))
 
     def settle(self, result: Minimized) -> None:
         """A finding gets its shortest case so far."""
         key = result.key
         self._tries[key] += 1
         old = self._findings[key]
-        if key != self._unsettled and len(result.case.operations) >= len(old.case.operations):
+        waits = key in self._unsettled
+        if not waits and len(result.case.operations) >= len(old.case.operations):
             return
         self._findings[key] = attrs.evolve(
             old,
@@ -81,8 +78,7 @@ class Ledger:
             steps=result.steps,
             minimized=True,
         )
-        if key == self._unsettled:
-            self._unsettled = None
+        self._unsettled.discard(key)
         self._emit(FindingSettled(self._findings[key]))
 
     def _likened(self, divergence: Divergence) -> Divergence:

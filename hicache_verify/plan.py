@@ -20,6 +20,8 @@ HYPOTHESIS_SHARE = 4
 class Plan:
     """``examples`` is per cell, ``budget`` in seconds for all of them; either may be None.
 
+    ``workers`` explore a cell at the same time, and share its examples.
+
     ``database`` is a folder of Hypothesis's examples: what failed before is tried first.
     """
 
@@ -30,6 +32,7 @@ class Plan:
     budget: float | None = 60.0
     first: bool = False
     database: str | None = None
+    workers: int = 1
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
 
@@ -41,6 +44,12 @@ class Share:
     source: str
     examples: int | None
     until: float | None
+
+    def part(self, number: int, of: int) -> Share:
+        """What lane ``number`` of ``of`` gets: its part of the examples, and all of the time."""
+        if self.examples is None:
+            return self
+        return attrs.evolve(self, examples=(self.examples + of - 1 - number) // of)
 
 
 def shares(plan: Plan, now: float, until: float | None) -> Iterator[Share]:

@@ -9,9 +9,11 @@ from hicache_verify.cells import Cell
 BITS = 63
 
 
-def derive(seed: int, cell: Cell, source: str, stretch: int) -> int:
-    """The seed of one leg. ``stretch`` counts the workers that the leg has used up before."""
-    text = "|".join(
-        map(str, (seed, cell.write_policy, cell.page_size, cell.eviction_policy, source, stretch))
-    )
+def derive(seed: int, cell: Cell, source: str, stretch: int, lane: int = 0) -> int:
+    """The seed of one leg. ``stretch`` counts the workers that the leg has used up before.
+
+    Lane 0 draws what a run with one worker draws.
+    """
+    parts = (seed, cell.write_policy, cell.page_size, cell.eviction_policy, source, stretch)
+    text = "|".join(map(str, (*parts, lane) if lane else parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> (64 - BITS)

@@ -14,6 +14,7 @@ from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
     comma_list,
+    cores,
     json_option,
     sizes,
     target_options,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 60.0
 DEFAULT_OUT = "hicache-findings"
+MOST_WORKERS = 1024
 SOURCES = {
     "hypothesis": ("hypothesis",),
     "random": ("random",),
@@ -79,7 +81,13 @@ SOURCES = {
     metavar="N",
     default=0,
     show_default=True,
-    help="The same seed gives the same run.",
+    help="The same seed and number of workers give the same examples.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    metavar="N",
+    help="Processes that explore at the same time.  [default: one a core]",
 )
 @click.option("--first", is_flag=True, help="Stop at the first divergence.")
 @click.option(
@@ -114,6 +122,7 @@ def run(
     examples: int | None,
     budget: float | None,
     seed: int,
+    workers: int | None,
     first: bool,
     out: Path,
     database: Path | None,
@@ -137,6 +146,7 @@ def run(
         budget=budget,
         first=first,
         database=None if database is None else str(database),
+        workers=cores() if workers is None else workers,
         sources=SOURCES[sources],
     )
     _refuse_unwritable(out)

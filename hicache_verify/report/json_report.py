@@ -51,6 +51,7 @@ class JsonReport:
             "operations": event.operations,
             "seconds": round(event.seconds, 3),
             "seed": started.seed if started else None,
+            "workers": started.workers if started else None,
             "divergences": [divergence(f, self._path_of(f)) for f in event.findings],
             "cells": [_cell(cell) for cell in self._cells],
             "left_out": list(started.left_out) if started else [],

@@ -55,7 +55,8 @@ class Terminal:
         self._options = "" if replayed_by_header else spec.options
         self._cells = len(event.cells)
         name = (f"{target.target} {target.release}", "bold")
-        rest = f" from {target.origin}, seed {event.seed}, {_limits(event)}"
+        workers = "" if event.workers == 1 else f", {event.workers} workers"
+        rest = f" from {target.origin}, seed {event.seed}{workers}, {_limits(event)}"
         self._out.print(Text.assemble(name, rest))
         if event.left_out:
             missing = ", ".join(event.left_out)

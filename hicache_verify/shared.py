@@ -1,0 +1,62 @@
+"""What the lanes of a campaign share: its plan, its findings and counts, and the way to its end."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from hicache_verify import events
+from hicache_verify.executor import Executor
+from hicache_verify.findings import FoundAfter
+from hicache_verify.ledger import Ledger
+from hicache_verify.messages import Key
+from hicache_verify.plan import Plan
+
+
+class Shared:
+    """Who reads and then changes something holds ``lock``; listeners hear one event at a time.
+
+    ``lost`` counts the workers that a finding has ended, ``broken`` those that failed by our fault.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        executor: Executor,
+        listener: events.Listener,
+        clock: Callable[[], float],
+    ) -> None:
+        self.plan = plan
+        self.executor = executor
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.stop = threading.Event()
+        self.ledger = Ledger(plan.seed, self.emit)
+        self.examples = 0
+        self.operations = 0
+        self.lost: Counter[Key] = Counter()
+        self.broken = 0
+        self._listener = listener
+        self._started = clock()
+
+    def emit(self, event: events.Event) -> None:
+        with self.lock:
+            self._listener(event)
+
+    def count(self, examples: int, operations: int) -> None:
+        """So much more was done."""
+        with self.lock:
+            self.examples += examples
+            self.operations += operations
+
+    def after(self, examples: int = 0, operations: int = 0) -> FoundAfter:
+        """The present moment, when so much more was done than was counted."""
+        return FoundAfter(self.examples + examples, self.operations + operations, self.seconds())
+
+    def seconds(self) -> float:
+        return self.clock() - self._started
+
+    def full(self) -> bool:
+        """Whether as many findings were made as are asked for."""
+        return len(self.ledger) >= (1 if self.plan.first else self.plan.limits.findings)
