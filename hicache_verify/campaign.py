@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from hicache_verify import events
 from hicache_verify.cannot_run import CannotRun
@@ -19,6 +20,8 @@ from hicache_verify.lane import Lane
 from hicache_verify.plan import Plan, Share, least, shares
 from hicache_verify.shared import Shared
 from hicache_verify.together import together
+
+T = TypeVar("T")
 
 
 class Campaign:
@@ -33,7 +36,7 @@ class Campaign:
     ) -> None:
         self._plan = plan
         self._shared = Shared(plan, executor, emit, clock)
-        self._lanes = tuple(Lane(number, self._shared) for number in range(plan.workers))
+        self._lanes = tuple(Lane(number, self._shared) for number in range(plan.lanes))
 
     def run(self) -> events.CampaignFinished:
         """Explore every cell; whatever happens, the last event is the result."""
@@ -57,6 +60,7 @@ class Campaign:
         plan, shared = self._plan, self._shared
         shared.emit(events.TargetOpening(plan.spec))
         opened = self._lanes[0].open()
+        self._together([lane.open for lane in self._lanes[1:]])
         shared.ledger.release = opened.description.release
         try:
             cells = plan.selection.expand(opened.description)
@@ -73,7 +77,7 @@ class Campaign:
                 budget=plan.budget,
                 versions=opened.versions,
                 seconds=shared.seconds(),
-                workers=plan.workers,
+                workers=plan.lanes,
             )
         )
         return cells
@@ -114,8 +118,12 @@ class Campaign:
             partial(lane.explore, cell, [whole.part(number, len(lanes)) for whole in wholes])
             for number, lane in enumerate(lanes)
         ]
-        reasons = together(tasks, idle=partial(self._progress, cell), stop=self._shared.stop.set)
-        return next(filter(None, reasons), None)
+        return next(filter(None, self._together(tasks, partial(self._progress, cell))), None)
+
+    def _together(
+        self, tasks: Sequence[Callable[[], T]], idle: Callable[[], None] = lambda: None
+    ) -> list[T]:
+        return together(tasks, idle=idle, stop=self._shared.stop.set)
 
     def _progress(self, cell: Cell) -> None:
         shared, lanes = self._shared, self._lanes

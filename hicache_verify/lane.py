@@ -81,6 +81,8 @@ class Lane:
         """One source, over as many workers as it takes; why it was abandoned, if so."""
         left, stretch = share.examples, 0
         while not self._shared.full():
+            if self._worker is None:
+                self.open()
             seconds = None if share.until is None else share.until - self._shared.clock()
             if (seconds is not None and seconds <= 0) or (left is not None and left <= 0):
                 return None
@@ -112,8 +114,6 @@ class Lane:
     def _run_leg(self, leg: Leg) -> Reply | Ending:
         self._leg, self.source = leg, leg.source
         self.minimizing = self._is_finder = False
-        if self._worker is None:
-            self.open()
         assert self._worker is not None
         reply = ask(self._worker, leg, hear=self._hear, idle=self._look)
         self._count(self._worker.pulse())

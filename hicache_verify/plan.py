@@ -36,6 +36,11 @@ class Plan:
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
 
+    @property
+    def lanes(self) -> int:
+        """The workers that have something to do."""
+        return self.workers if self.examples is None else min(self.workers, self.examples)
+
 
 @attrs.frozen
 class Share:

@@ -18,7 +18,7 @@ def together(
 
     What a task or ``idle`` raises comes out of here, after ``stop`` was called and all have ended.
     """
-    with ThreadPoolExecutor(len(tasks)) as pool:
+    with ThreadPoolExecutor(max(1, len(tasks))) as pool:
         try:
             futures = [pool.submit(task) for task in tasks]
             waiting = set(futures)
