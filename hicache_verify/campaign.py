@@ -11,17 +11,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+import attrs
+
 from hicache_verify import events
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.cells import BadCell, Cell
 from hicache_verify.executor import Executor
 from hicache_verify.findings import Finding
 from hicache_verify.lane import Lane
+from hicache_verify.past import Past
 from hicache_verify.plan import Plan, Share, least, shares
 from hicache_verify.shared import Shared
 from hicache_verify.together import together
 
 T = TypeVar("T")
+
+NOTHING = Past()
 
 
 class Campaign:
@@ -33,9 +38,11 @@ class Campaign:
         executor: Executor,
         emit: events.Listener,
         clock: Callable[[], float] = time.monotonic,
+        past: Past = NOTHING,
     ) -> None:
         self._plan = plan
-        self._shared = Shared(plan, executor, emit, clock)
+        self._past = past
+        self._shared = Shared(plan, executor, emit, clock, past)
         self._lanes = tuple(Lane(number, self._shared) for number in range(plan.lanes))
 
     def run(self) -> events.CampaignFinished:
@@ -76,15 +83,17 @@ class Campaign:
                 examples=plan.examples,
                 budget=plan.budget,
                 versions=opened.versions,
-                seconds=shared.seconds(),
+                seconds=shared.seconds() - self._past.seconds,
                 workers=plan.lanes,
             )
         )
         return cells
 
-    def _explore(self, cells: tuple[Cell, ...]) -> None:
+    def _explore(self, every: tuple[Cell, ...]) -> None:
+        self._take_up(every)
+        cells = self._past.to_visit(every)
         budget, clock = self._plan.budget, self._shared.clock
-        end = None if budget is None else clock() + budget
+        end = None if budget is None else clock() + budget - self._past.seconds
         for number, cell in enumerate(cells, 1):
             if self._shared.full():
                 return
@@ -92,23 +101,35 @@ class Campaign:
             now, left = clock(), len(cells) - number + 1
             self._cell(cell, None if end is None else now + max(0.0, end - now) / left)
 
+    def _take_up(self, cells: tuple[Cell, ...]) -> None:
+        """Tell again what was done before, and minimize the findings that wait for it."""
+        lanes, past = self._lanes, self._past
+        for cell in cells:
+            if cell not in past.to_visit(cells):
+                self._shared.emit(past.cells[cell])
+        waiting = sorted(past.unsettled)
+        parts = [waiting[number :: len(lanes)] for number in range(len(lanes))]
+        tasks = [partial(lane.minimize, keys) for lane, keys in zip(lanes, parts, strict=True)]
+        self._together(tasks)
+
     def _cell(self, cell: Cell, until: float | None) -> None:
         shared = self._shared
         began, examples, operations = shared.clock(), shared.examples, shared.operations
         shared.ledger.laws.clear()
-        abandoned = self._share_out(cell, self._lanes, tuple(shares(self._plan, began, until)))
-        if abandoned is None and shared.examples == examples:
+        rest = self._past.examples_left(cell, self._plan.examples)
+        plan = attrs.evolve(self._plan, examples=rest)
+        abandoned = self._share_out(cell, self._lanes, tuple(shares(plan, began, until)))
+        if abandoned is None and shared.examples == examples and rest != 0:
             abandoned = self._share_out(cell, self._lanes[:1], (least(self._plan),))
-        shared.emit(
-            events.CellFinished(
-                cell,
-                shared.examples - examples,
-                shared.operations - operations,
-                shared.clock() - began,
-                tuple(sorted(shared.ledger.laws)),
-                abandoned,
-            )
+        now = events.CellFinished(
+            cell,
+            shared.examples - examples,
+            shared.operations - operations,
+            shared.clock() - began,
+            tuple(sorted(shared.ledger.laws)),
+            abandoned,
         )
+        shared.emit(self._past.with_(now))
 
     def _share_out(
         self, cell: Cell, lanes: Sequence[Lane], wholes: tuple[Share, ...]

@@ -75,11 +75,20 @@ class Lane:
             self.close()
         return None
 
+    def minimize(self, keys: Iterable[Key]) -> None:
+        """Settle findings that were made before."""
+        try:
+            for key in keys:
+                self._waiting, self._is_finder = key, True
+                self._minimize_apart()
+        except Stopped:
+            return
+
     # -- legs --------------------------------------------------------------------------------------
 
     def _go(self, cell: Cell, share: Share) -> str | None:
         """One source, over as many workers as it takes; why it was abandoned, if so."""
-        left, stretch = share.examples, 0
+        left, stretch = share.examples, self._shared.past.first_stretch
         while not self._shared.full():
             if self._worker is None:
                 self.open()

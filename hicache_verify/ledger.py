@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import attrs
 
@@ -26,6 +27,11 @@ class Ledger:
         self._unsettled: set[Key] = set()
         self._tries: Counter[Key] = Counter()
         self.laws: set[str] = set()
+
+    def restore(self, findings: Iterable[Finding], unsettled: Iterable[Key]) -> None:
+        """Begin with what an earlier run found."""
+        self._findings = {finding.divergence.key: finding for finding in findings}
+        self._unsettled = set(unsettled)
 
     def __len__(self) -> int:
         return len(self._findings)

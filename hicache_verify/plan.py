@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import attrs
@@ -35,6 +36,12 @@ class Plan:
     workers: int = 1
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
+
+    def anchored(self) -> Plan:
+        """With absolute paths, so that it means the same in any folder."""
+        source, database = self.spec.source, self.database
+        spec = attrs.evolve(self.spec, source=source and os.path.abspath(source))
+        return attrs.evolve(self, spec=spec, database=database and os.path.abspath(database))
 
     @property
     def lanes(self) -> int:

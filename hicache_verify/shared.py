@@ -11,6 +11,7 @@ from hicache_verify.executor import Executor
 from hicache_verify.findings import FoundAfter
 from hicache_verify.ledger import Ledger
 from hicache_verify.messages import Key
+from hicache_verify.past import Past
 from hicache_verify.plan import Plan
 
 
@@ -26,19 +27,22 @@ class Shared:
         executor: Executor,
         listener: events.Listener,
         clock: Callable[[], float],
+        past: Past,
     ) -> None:
         self.plan = plan
+        self.past = past
         self.executor = executor
         self.clock = clock
         self.lock = threading.RLock()
         self.stop = threading.Event()
         self.ledger = Ledger(plan.seed, self.emit)
-        self.examples = 0
-        self.operations = 0
+        self.ledger.restore(past.findings, past.unsettled)
+        self.examples = past.examples
+        self.operations = past.operations
         self.lost: Counter[Key] = Counter()
         self.broken = 0
         self._listener = listener
-        self._started = clock()
+        self._started = clock() - past.seconds
 
     def emit(self, event: events.Event) -> None:
         with self.lock:

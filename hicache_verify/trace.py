@@ -106,7 +106,7 @@ def dumps(trace: Trace) -> str:
     }
     lines = []
     for number, data in enumerate([header, *map(operations.codec.encode, trace.operations)], 1):
-        with _located("<trace>", number):
+        with located("<trace>", number):
             lines.append(_encode_line(data))
     text = "\n".join(lines) + "\n"
     if len(text) > MAX_FILE_BYTES:
@@ -148,7 +148,7 @@ def read(path: str | os.PathLike[str]) -> Trace:
 
 def loads(text: str | bytes) -> Trace:
     """The trace in ``text``."""
-    with _located("<trace>", 1):
+    with located("<trace>", 1):
         return _parse(text.encode() if isinstance(text, str) else text, "<trace>")
 
 
@@ -168,24 +168,24 @@ def _parse(data: bytes, path: str) -> Trace:
     if len(data) > MAX_FILE_BYTES:
         raise TraceError(f"more than {MAX_FILE_BYTES} bytes, which no trace is", path)
     lines = data.removesuffix(b"\n").split(b"\n")
-    with _located(path, 1):
-        header, announced = _decode_header(_decode_line(lines[0]))
+    with located(path, 1):
+        header, announced = _decode_header(decode_line(lines[0]))
     if len(lines) - 1 > MAX_OPERATIONS:
         raise TraceError(f"more than {MAX_OPERATIONS} operations", path, MAX_OPERATIONS + 2)
     ops = []
     for number, line in enumerate(lines[1:], start=2):
-        with _located(path, number):
-            ops.append(operations.codec.decode(_decode_line(line)))
+        with located(path, number):
+            ops.append(operations.codec.decode(decode_line(line)))
     if announced not in (None, len(ops)):
         reason = f"the header announces {announced} operations, but {len(ops)} follow: the file is"
         reason += ' truncated, or was edited (then take "operations" out of the header)'
         raise TraceError(reason, path, len(lines))
-    with _located(path, 1):
+    with located(path, 1):
         return Trace(operations=ops, **header)
 
 
 @contextlib.contextmanager
-def _located(path: str, line: int) -> Iterator[None]:
+def located(path: str, line: int) -> Iterator[None]:
     """Gives a ValueError its file and line."""
     try:
         yield
@@ -203,8 +203,8 @@ def _located(path: str, line: int) -> Iterator[None]:
         raise TraceError(str(error), path, line) from None
 
 
-def _decode_line(line: bytes) -> Any:
-    """One line of strict JSON."""
+def decode_line(line: bytes) -> Any:
+    """One line of strict JSON; ValueError for anything else."""
     if len(line) > MAX_LINE_BYTES:
         raise ValueError(f"more than {MAX_LINE_BYTES} bytes")
     if not line.strip():

@@ -20,11 +20,13 @@ from hicache_verify.cli.options import (
     target_options,
     target_spec,
 )
+from hicache_verify.cli.resuming import take_up
 
 if TYPE_CHECKING:
     from hicache_verify.cells import Selection
     from hicache_verify.events import CampaignFinished, Listener
     from hicache_verify.plan import Plan
+    from hicache_verify.record import Recorded
     from hicache_verify.report.files import Files
 
 DEFAULT_BUDGET = 60.0
@@ -104,6 +106,12 @@ SOURCES = {
     metavar="DIR",
     help="Hypothesis's examples: what failed before is tried first.",
 )
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on with the last campaign that wrote there; --budget may extend it.",
+)
 @json_option
 @click.option(
     "--source-of-operations",
@@ -126,6 +134,7 @@ def run(
     first: bool,
     out: Path,
     database: Path | None,
+    resume: Path | None,
     as_json: bool,
     sources: str,
 ) -> int:
@@ -149,6 +158,8 @@ def run(
         workers=cores() if workers is None else workers,
         sources=SOURCES[sources],
     )
+    if resume is not None:
+        return _go_on(resume, plan, as_json)
     _refuse_unwritable(out)
     return _run(plan, out, as_json)
 
@@ -164,24 +175,53 @@ def _selection(
         raise click.UsageError(str(error)) from error
 
 
-def _run(plan: Plan, out: Path, as_json: bool) -> int:
+def _go_on(folder: Path, asked: Plan, as_json: bool) -> int:
+    """Run what is left of a campaign; of one that is finished, say so."""
+    from hicache_verify.events import TargetOpening
+    from hicache_verify.report.files import Files
+    from hicache_verify.report.finding_text import plural
+
+    recorded, plan = take_up(folder, asked)
+    if recorded.verdict is None or plan.budget != recorded.plan.budget:
+        return _run(plan, folder, as_json, recorded)
+    finished = recorded.finished
+    if as_json:
+        report = _report(Files(folder, recorded.traces), as_json)
+        report(TargetOpening(plan.spec))
+        report(finished)
+    else:
+        found = plural(len(finished.findings), "distinct divergence")
+        click.echo(f"{recorded.path} is finished: {finished.verdict}, {found}")
+    return _exit_code(finished, as_json)
+
+
+def _run(plan: Plan, out: Path, as_json: bool, recorded: Recorded | None = None) -> int:
     from hicache_verify.campaign import Campaign
     from hicache_verify.events import to_all
     from hicache_verify.executor import LocalExecutor
+    from hicache_verify.past import Past
+    from hicache_verify.record import Record
     from hicache_verify.report.files import Files
     from hicache_verify.report.progress import Progress
     from hicache_verify.report.terminal import console
 
-    files = Files(out)
+    files = Files(out, None if recorded is None else recorded.traces)
+    record = Record(out, plan, files.path, recorded)
     progress = Progress(console(stderr=True))
-    listener = to_all(files, progress, _report(files, as_json))
+    listener = to_all(files, record, progress, _report(files, as_json))
+    past = Past() if recorded is None else recorded.past
     try:
-        finished = Campaign(plan, LocalExecutor(plan.limits), listener).run()
+        finished = Campaign(plan, LocalExecutor(plan.limits), listener, past=past).run()
     finally:
         progress.stop()
     for problem in files.problems.values():
         click.echo(f"hicache-verify: a finding could not be written whole: {problem}", err=True)
-    return _exit_code(finished, as_json)
+    if record.problem is not None:
+        click.echo(f"hicache-verify: --resume will not work: {record.problem}", err=True)
+    code = _exit_code(finished, as_json)
+    if finished.interrupted and record.begun:
+        click.echo(f"hicache-verify: `hicache-verify run --resume {out}` goes on", err=True)
+    return code
 
 
 def _report(files: Files, as_json: bool) -> Listener:

@@ -6,7 +6,7 @@ being minimized, never loses it. Nothing that was there before is overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hicache_impl.target import Description
@@ -20,11 +20,12 @@ MOST_NUMBERS = 100_000
 class Files:
     """Listens to a campaign; ``path`` tells where the trace of a finding lies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, traces: Mapping[int, Path] | None = None) -> None:
+        """``traces`` are those that an earlier run wrote, by the number of the finding."""
         self._folder = folder
         self._target: Description | None = None
-        self._stems: dict[int, Path] = {}
-        self._written: set[int] = set()
+        self._stems = {n: path.with_suffix("") for n, path in (traces or {}).items()}
+        self._written = set(self._stems)
         self.problems: dict[int, str] = {}
 
     def __call__(self, event: events.Event) -> None:

@@ -64,7 +64,7 @@ def test_run_exits_0_where_both_sides_agree(cli: Any) -> None:
     ran = cli("run", "--target", HOSTILE + "agrees", "--examples", "8")
     assert (ran.code, ran.err) == (0, "")
     assert "no divergence" in ran.out
-    assert not Path("hicache-findings").exists()
+    assert [path.name for path in Path("hicache-findings").iterdir()] == ["campaign-1.ndjson"]
 
 
 def test_run_exits_1_and_writes_what_it_found(cli: Any) -> None:
@@ -175,6 +175,8 @@ MISTAKES = {
     "target that cannot be imported": ("run", "--target", "nowhere:nothing"),
     "no such release": ("run", "--release", "latest"),
     "no source tree": ("run", "--source", "."),
+    "resume of nothing": ("run", "--resume", "gone"),
+    "resume where none was run": ("run", "--resume", "."),
     "unwritable out": ("run", "--out", "/dev/null/x"),
     "no such trace": ("replay", "gone.jsonl"),
     "no trace at all": ("replay",),

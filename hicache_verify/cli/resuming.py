@@ -1,0 +1,82 @@
+"""``run --resume DIR``: which campaign goes on, and that nothing else was asked for meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+from click.core import ParameterSource
+
+from hicache_verify.cli.options import TARGET_OPTIONS
+
+if TYPE_CHECKING:
+    from hicache_verify.plan import Plan
+    from hicache_verify.record import Recorded
+
+FIXED: dict[str, Callable[[Plan], Any]] = {
+    "write_policy": lambda plan: plan.selection.write_policies,
+    "page_size": lambda plan: plan.selection.page_sizes,
+    "eviction_policy": lambda plan: plan.selection.eviction_policies,
+    "examples": lambda plan: plan.examples,
+    "seed": lambda plan: plan.seed,
+    "first": lambda plan: plan.first,
+    "database": lambda plan: plan.database,
+    "sources": lambda plan: plan.sources,
+    **dict.fromkeys(TARGET_OPTIONS, lambda plan: plan.spec),
+}
+"""What stays as it was begun, by the name of its option."""
+
+
+def take_up(folder: Path, asked: Plan) -> tuple[Recorded, Plan]:
+    """The campaign in ``folder`` and the plan it goes on with; only budget and workers may change.
+
+    A usage error where the options contradict what it was begun with.
+    """
+    from hicache_verify.record import reopen
+    from hicache_verify.trace import TraceError
+
+    given = _given()
+    try:
+        recorded = reopen(folder)
+    except TraceError as error:
+        raise click.UsageError(f"--resume {error}") from error
+    _refuse_others(given, asked.anchored(), recorded.plan, folder)
+    plan = recorded.plan
+    if "workers" in given:
+        plan = attrs.evolve(plan, workers=asked.workers)
+    if "budget" in given:
+        plan = attrs.evolve(plan, budget=_longer(plan, asked.budget))
+    return recorded, plan
+
+
+def _given() -> dict[str, str]:
+    """The options that are on the command line, by name, as they are written there."""
+    context = click.get_current_context()
+    written = {str(param.name): param.opts[0] for param in context.command.params}
+    return {
+        name: option
+        for name, option in written.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _refuse_others(given: dict[str, str], asked: Plan, begun: Plan, folder: Path) -> None:
+    for name, option in given.items():
+        if name in FIXED and FIXED[name](asked) != FIXED[name](begun):
+            raise click.UsageError(f"{option}: the campaign in {folder} was begun with another")
+    if "out" in given:
+        raise click.UsageError("--out: a campaign goes on where it was begun; leave it out")
+
+
+def _longer(plan: Plan, budget: float | None) -> float:
+    if plan.budget is None or budget is None:
+        raise click.UsageError("--budget: the campaign was begun with --examples and no budget")
+    if budget < plan.budget:
+        raise click.UsageError(
+            f"--budget {budget:g}: the campaign was begun with {plan.budget:g}, which can be"
+            " extended but not shortened"
+        )
+    return budget
