@@ -112,9 +112,10 @@ class Exploration:
     def sentence(self) -> str:
         """What was shown, to be quoted."""
         c = self.configuration
+        ids = "1 token id" if self.bound.tokens == 1 else f"{self.bound.tokens} token ids"
         scope = (
-            f"over {self.bound.tokens} token ids, {c.device_slots} device and {c.host_slots} host "
-            f"slots, page size {c.page_size}, {c.write_policy}, {c.eviction_policy} "
+            f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, page size "
+            f"{c.page_size}, {c.write_policy}, {c.eviction_policy} "
             f"({', '.join(self.bound.alphabet)})"
         )
         if self.found:
