@@ -12,6 +12,7 @@ from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTE
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
+    Seconds,
     comma_list,
     cores,
     json_option,
@@ -91,7 +92,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**7),
+    type=Seconds(),
     default=600.0,
     show_default=True,
     metavar="SECONDS",

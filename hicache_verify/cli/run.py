@@ -13,6 +13,7 @@ from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTE
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
+    Seconds,
     comma_list,
     cores,
     json_option,
@@ -73,7 +74,7 @@ SOURCES = {
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**7),
+    type=Seconds(),
     metavar="SECONDS",
     help="For all combinations together; 60 if there are no --examples.",
 )
