@@ -7,9 +7,10 @@ random numbers, Hypothesis and a file can drive the same menu. Simpler choices h
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from random import Random
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from hicache_model import operations as ops
@@ -62,9 +63,9 @@ WEIGHTS: dict[type[Any], int] = {
     ops.Unlock: 4,
     ops.LockHost: 4,
     ops.UnlockHost: 4,
-    ops.CompleteWrites: 5,
+    ops.CompleteWrites: 12,
     ops.CompleteLoads: 6,
-    ops.Reset: 1,
+    ops.Reset: 8,
     ops.BeginRequest: 14,
     ops.ExtendRequest: 10,
     ops.DecodeRequest: 8,
@@ -75,12 +76,21 @@ WEIGHTS: dict[type[Any], int] = {
 
 
 class Menu:
-    """What can be done to one model now. ``kinds`` limits it to some operations."""
+    """What can be done to one model now. ``kinds`` limits it to some operations.
 
-    def __init__(self, model: Reference, kinds: Sequence[type[Any]] = ops.OPERATIONS) -> None:
+    ``emphasis`` replaces some of the weights.
+    """
+
+    def __init__(
+        self,
+        model: Reference,
+        kinds: Sequence[type[Any]] = ops.OPERATIONS,
+        emphasis: Mapping[type[Any], int] = MappingProxyType({}),
+    ) -> None:
         self.model = model
         self.kinds = tuple(kinds)
-        self._totals = list(accumulate(WEIGHTS[kind] for kind in self.kinds))
+        weights = {**WEIGHTS, **emphasis}
+        self._totals = list(accumulate(weights[kind] for kind in self.kinds))
 
     def offers(self, kind: type[Any]) -> bool:
         """Whether this kind makes sense now; drawing its arguments may still fail."""
@@ -173,6 +183,12 @@ def _count(model: Reference, chooser: Chooser, most: int) -> int:
 # -- operations ------------------------------------------------------------------------------------
 
 
+def _without_host_copy(model: Reference, chooser: Chooser) -> Path | None:
+    """What one more use may back up."""
+    paths = [node.path for node in model.tree.by_path.values() if not node.on_host]
+    return _pick(chooser, paths) if paths else None
+
+
 def _match(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
     return ops.Match(_ragged(model, chooser, path.tokens), path.namespace)
@@ -180,7 +196,10 @@ def _match(model: Reference, chooser: Chooser) -> ops.Operation:
 
 def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
-    tokens = path.tokens[: max(model.page_size, model.device_free())]
+    if not model.write_back and chooser.index(2):
+        path = _without_host_copy(model, chooser) or path
+    room = model.device_free() // (1 + chooser.index(2))  # half of it leaves some for a second use
+    tokens = path.tokens[: max(model.page_size, room)]
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
     tokens = _ragged(model, chooser, tokens)
     return ops.Insert(tokens, path.namespace, priority, chunked=chooser.index(8) == 7)
@@ -194,15 +213,23 @@ def _evict_host(model: Reference, chooser: Chooser) -> ops.Operation:
     return ops.EvictHost(_count(model, chooser, model.configuration.host_slots))
 
 
+def _what_does_not_fit(model: Reference, evicted: Sequence[Path]) -> list[Path]:
+    """Those of ``evicted`` for which all that can be evicted makes too little room."""
+    room = model.device_free() + model.sizes()[0]
+    return [path for path in evicted if rules.cached_lengths(model, path)[1] > room]
+
+
 def _load_back(model: Reference, chooser: Chooser) -> ops.Operation | None:
     evicted = [node.path for node in model.tree.by_path.values() if not node.on_device]
     if not evicted:
         return None
+    if chooser.index(3) == 2:
+        evicted = _what_does_not_fit(model, evicted) or evicted
     path = _pick(chooser, evicted)
     tokens = path.tokens
     if chooser.index(4) == 3:
         tokens = tokens[: (1 + chooser.index(len(tokens) // model.page_size)) * model.page_size]
-    quota = chooser.index(2 * len(tokens)) if chooser.index(8) == 7 else None
+    quota = chooser.index(1 + len(tokens)) if chooser.index(6) == 5 else None
     return ops.LoadBack(tokens, path.namespace, quota)
 
 
@@ -239,14 +266,29 @@ def _complete_loads(model: Reference, chooser: Chooser) -> ops.Operation | None:
     return ops.CompleteLoads(1 + chooser.index(started)) if started else None
 
 
+def _reset(model: Reference, chooser: Chooser) -> ops.Operation | None:
+    """Mostly of a cache with something on the host alone, as that is what a reset may forget."""
+    if all(node.on_device for node in model.tree.by_path.values()) and chooser.index(4):
+        return None
+    return ops.Reset()
+
+
+def _prompt(model: Reference, chooser: Chooser) -> Path:
+    """A prompt that collides with the cache, or one that a running request computes already."""
+    if model.requests and chooser.index(4) == 3:
+        running = _pick(chooser, list(model.requests.values()))
+        return Path(running.namespace, running.tokens)
+    return _prefix(model, chooser)
+
+
 def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     number = next(n for n in range(len(model.requests) + 1) if n not in model.requests)
-    path = _prefix(model, chooser)
+    path = _prompt(model, chooser)
     tokens = _ragged(model, chooser, path.tokens)
     if chooser.index(2):
         tokens += (_pick(chooser, ALPHABET),)  # the last token is never taken from the cache
     chunk = len(tokens)
-    if chooser.index(3) == 2 and len(tokens) > model.page_size:
+    if chooser.index(2) and len(tokens) > model.page_size:
         chunk = model.page_size * (1 + chooser.index(len(tokens) // model.page_size))
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
     return ops.BeginRequest(number, tokens, chunk, path.namespace, priority)
@@ -279,7 +321,10 @@ def _extend_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
 
 def _decode_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     number = _decoding(model, chooser)
-    return None if number is None else ops.DecodeRequest(number, _pick(chooser, ALPHABET))
+    if number is None:
+        return None
+    again = model.requests[number].tokens[-1]  # outputs meet pages of one letter
+    return ops.DecodeRequest(number, _pick(chooser, (again, again, *ALPHABET)))
 
 
 def _of_request(
@@ -305,7 +350,7 @@ _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
     ops.UnlockHost: _unlock_host,
     ops.CompleteWrites: _complete_writes,
     ops.CompleteLoads: _complete_loads,
-    ops.Reset: lambda model, chooser: ops.Reset(),
+    ops.Reset: _reset,
     ops.BeginRequest: _begin_request,
     ops.ExtendRequest: _extend_request,
     ops.DecodeRequest: _decode_request,

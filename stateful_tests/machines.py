@@ -21,9 +21,10 @@ from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence, DivergenceError
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import ListedChooser, Menu
-from hicache_verify.reach import Reach
+from hicache_verify.reach import Reach, Watch
 from hicache_verify.report.listing import divergence_block
-from hicache_verify.sources.examples import WITH_REQUESTS, WITHOUT_REQUESTS, draw_configuration
+from hicache_verify.sources.emphasis import WITH_REQUESTS, WITHOUT_REQUESTS
+from hicache_verify.sources.examples import draw_configuration
 
 CHOICES = st.binary(min_size=12, max_size=12)
 """Small integers in one draw: a dozen draws of single integers would cost more than the cache."""
@@ -60,6 +61,10 @@ class CacheMachine(RuleBasedStateMachine):
         self.lockstep = self._start(configuration)
         self.menu = Menu(self.lockstep.model, self.KINDS)
         self.over = False
+        self.watch: Watch | None = None
+        if self.reach is not None:
+            self.watch = Watch(self.reach, self.cell, self.lockstep.model.dialect)
+            self.watch.begin(self.lockstep.model)
 
     def _start(self, configuration: Configuration) -> Lockstep:
         if self.session is not None:
@@ -79,10 +84,10 @@ class CacheMachine(RuleBasedStateMachine):
             return
         event(ops.codec.names[kind])
         found = self.lockstep.step(operation)
-        if self.reach is not None:
-            for goal in self.reach.note(operation, self.lockstep.model):
-                event(goal)
         self._fail(found)
+        if self.watch is not None and self.lockstep.outcome is not None:
+            for goal in self.watch.note(operation, self.lockstep.outcome):
+                event(goal)
 
     def _note(self, found: Divergence | None) -> None:
         """The session knows of it. Hypothesis keeps an example only when it fails."""

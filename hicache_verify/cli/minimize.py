@@ -10,7 +10,6 @@ import click
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
-    Seconds,
     json_option,
     read_trace,
     target_of_trace,
@@ -29,7 +28,7 @@ DEFAULT_BUDGET = 60.0
 )
 @click.option(
     "--budget",
-    type=Seconds(),
+    type=click.FloatRange(0.1, 10**6),
     default=DEFAULT_BUDGET,
     show_default=True,
     metavar="SECONDS",

@@ -13,7 +13,6 @@ from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTE
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
-    Seconds,
     comma_list,
     cores,
     json_option,
@@ -74,7 +73,7 @@ SOURCES = {
 )
 @click.option(
     "--budget",
-    type=Seconds(),
+    type=click.FloatRange(0.1, 10**7),
     metavar="SECONDS",
     help="For all combinations together; 60 if there are no --examples.",
 )
@@ -150,7 +149,7 @@ def run(
         budget = DEFAULT_BUDGET
     plan = Plan(
         spec=target_spec(asked),
-        selection=selection(write_policy, page_size, eviction_policy),
+        selection=_selection(write_policy, page_size, eviction_policy),
         seed=seed,
         examples=examples,
         budget=budget,
@@ -161,11 +160,11 @@ def run(
     )
     if resume is not None:
         return _go_on(resume, plan, as_json)
-    refuse_unwritable(out)
+    _refuse_unwritable(out)
     return _run(plan, out, as_json)
 
 
-def selection(
+def _selection(
     write_policies: tuple[str, ...], page_sizes: tuple[int, ...], eviction: tuple[str, ...]
 ) -> Selection:
     from hicache_verify.cells import BadCell, Selection
@@ -243,7 +242,7 @@ def _exit_code(finished: CampaignFinished, as_json: bool) -> int:
     return {"agree": AGREED, "diverged": DIVERGED}.get(finished.verdict, COULD_NOT_RUN)
 
 
-def refuse_unwritable(out: Path) -> None:
+def _refuse_unwritable(out: Path) -> None:
     """Before the run, not after it: the nearest folder that exists must be one to write in."""
     place = out.absolute()
     while not place.exists() and place != place.parent:

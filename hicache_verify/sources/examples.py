@@ -7,24 +7,13 @@ from typing import Any
 import attrs
 
 from hicache_impl.target import Description
-from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
+from hicache_model.reference import Reference
 from hicache_verify.cells import Cell
-from hicache_verify.menu import Chooser
+from hicache_verify.menu import Chooser, Menu
+from hicache_verify.sources.emphasis import EMPHASES, EVEN, Emphasis
 
-DEVICE_PAGES = (4, 4, 3, 5, 6, 2, 8, 12)
 HOST_EXTRA_PAGES = (1, 1, 2, 3, 4, 6, 10)
-LENGTHS = (12, 24, 48)
-
-WITHOUT_REQUESTS = ops.CACHE_OPERATIONS
-WITH_REQUESTS = (
-    *ops.REQUEST_OPERATIONS,
-    ops.Match,
-    ops.EvictHost,
-    ops.CompleteWrites,
-    ops.CompleteLoads,
-)
-KINDS: tuple[tuple[type[Any], ...], ...] = (WITHOUT_REQUESTS, WITH_REQUESTS, ops.OPERATIONS)
 
 
 @attrs.frozen
@@ -34,20 +23,29 @@ class Plan:
     configuration: Configuration
     kinds: tuple[type[Any], ...]
     length: int
+    emphasis: Emphasis = EVEN
+
+    def menu(self, model: Reference) -> Menu:
+        return Menu(model, self.kinds, self.emphasis.weights)
 
 
 def draw_plan(cell: Cell, target: Description, chooser: Chooser) -> Plan:
     """Pools of a few pages, the host mostly just larger than the device."""
-    kinds = KINDS[chooser.index(len(KINDS))]
-    length = LENGTHS[chooser.index(len(LENGTHS))]
-    return Plan(draw_configuration(cell, target, chooser), kinds, length)
+    emphases = EMPHASES[cell.write_policy]
+    emphasis = emphases[chooser.index(len(emphases))]
+    kinds = emphasis.kinds[chooser.index(len(emphasis.kinds))]
+    length = emphasis.lengths[chooser.index(len(emphasis.lengths))]
+    configuration = draw_configuration(cell, target, chooser, emphasis)
+    return Plan(configuration, kinds, length, emphasis)
 
 
-def draw_configuration(cell: Cell, target: Description, chooser: Chooser) -> Configuration:
+def draw_configuration(
+    cell: Cell, target: Description, chooser: Chooser, emphasis: Emphasis = EVEN
+) -> Configuration:
     page = cell.page_size
-    device = DEVICE_PAGES[chooser.index(len(DEVICE_PAGES))]
+    device = emphasis.device_pages[chooser.index(len(emphasis.device_pages))]
     host = device + HOST_EXTRA_PAGES[chooser.index(len(HOST_EXTRA_PAGES))]
-    if target.host_may_be_smaller and chooser.index(5) == 4:
+    if target.host_may_be_smaller and chooser.index(emphasis.small_host) == emphasis.small_host - 1:
         host = 1 + chooser.index(device)
     return Configuration(
         write_policy=cell.write_policy,
@@ -55,7 +53,7 @@ def draw_configuration(cell: Cell, target: Description, chooser: Chooser) -> Con
         page_size=page,
         device_slots=device * page,
         host_slots=host * page,
-        load_back_threshold=(1, 1, 1, 1, 2, 3)[chooser.index(6)],
+        load_back_threshold=1 + page * (0, 0, 0, 0, 1, 2)[chooser.index(6)],
         layers=(1, 1, 1, 2)[chooser.index(4)],
         io_backend=("direct", "kernel")[chooser.index(2)],
         copies=("late", "early")[chooser.index(2)],

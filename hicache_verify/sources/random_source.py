@@ -6,7 +6,7 @@ import time
 from random import Random
 
 from hicache_verify.cells import Cell
-from hicache_verify.menu import Menu, RandomChooser
+from hicache_verify.menu import RandomChooser
 from hicache_verify.session import Session
 from hicache_verify.sources.examples import draw_plan
 
@@ -30,7 +30,7 @@ def run_example(session: Session, cell: Cell, chooser: RandomChooser) -> None:
     """One example: a fresh cache and up to the planned number of operations."""
     plan = draw_plan(cell, session.factory.description, chooser)
     lockstep = session.start(plan.configuration)
-    menu = Menu(lockstep.model, plan.kinds)
+    menu = plan.menu(lockstep.model)
     for _ in range(plan.length):
         operation = menu.draw(chooser)
         if operation is not None and session.step(operation) is not None:

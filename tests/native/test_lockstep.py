@@ -11,7 +11,7 @@ from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_verify.cells import Cell
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.menu import Menu, RandomChooser
+from hicache_verify.menu import RandomChooser
 from hicache_verify.report.listing import divergence_block
 from hicache_verify.sources.examples import draw_plan
 
@@ -29,7 +29,7 @@ def test_it_agrees_with_the_model_after_every_operation(
         chooser = RandomChooser(Random(f"native/{cell}/{number}"))
         plan = draw_plan(cell, factory.description, chooser)
         lockstep = Lockstep(factory, plan.configuration, exact=False)
-        menu = Menu(lockstep.model, plan.kinds)
+        menu = plan.menu(lockstep.model)
         for _ in range(plan.length):
             operation = menu.draw(chooser)
             found = None if operation is None else lockstep.step(operation)

@@ -15,7 +15,7 @@ from hicache_model.operations import REQUEST_OPERATIONS
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.menu import Menu, RandomChooser
+from hicache_verify.menu import RandomChooser
 from hicache_verify.report.pytest_files import upstream_file
 from hicache_verify.report.upstream import LAWS
 from hicache_verify.sources.examples import draw_plan
@@ -50,7 +50,7 @@ def play(factory: Any, random: Random) -> Lockstep | None:
     cell = Cell(random.choice(WRITE_POLICIES), random.choice((1, 1, 2)), random.choice(policies))
     plan = draw_plan(cell, factory.description, chooser)
     lockstep = Lockstep(factory, plan.configuration.with_(io_backend="direct"))
-    menu = Menu(lockstep.model, plan.kinds)
+    menu = plan.menu(lockstep.model)
     for _ in range(plan.length):
         operation = menu.draw(chooser)
         if operation is not None and lockstep.step(operation) is not None:

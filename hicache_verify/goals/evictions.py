@@ -1,0 +1,224 @@
+"""Goals of eviction, from device and host: choice, order, and what stands in the way."""
+
+from __future__ import annotations
+
+from hicache_model import operations as ops
+from hicache_model.outcomes import Evicted
+from hicache_model.tree import TreeNode
+from hicache_verify.goals.goal import WRITE_BACK, WRITE_THROUGH, Goal, Where
+from hicache_verify.goals.moment import Facts, Moment
+
+DROPS = ("victim_without_host_room", "drop")
+SKIPS = ("victim_without_host_room", "skip")
+BACK_DROPS = Where(WRITE_BACK, dialect=DROPS)
+
+
+def _with_parents(nodes: list[tuple[TreeNode, Facts]]) -> bool:
+    taken = {node for node, _ in nodes}
+    return any(node.parent in taken for node in taken)
+
+
+def _freed(moment: Moment) -> int:
+    assert isinstance(moment.outcome, Evicted)
+    return moment.outcome.tokens
+
+
+def _short(moment: Moment) -> bool:
+    """An eviction that freed less than it was asked for."""
+    return isinstance(moment.operation, ops.EvictDevice) and (
+        _freed(moment) < moment.operation.count
+    )
+
+
+def _leaves_left(moment: Moment) -> bool:
+    return moment.evicted_from_device and not moment.before.nodes.keys().isdisjoint(
+        moment.model.device_leaves()
+    )
+
+
+def _everything_locked(moment: Moment) -> bool:
+    there = [old for old in moment.before.nodes.values() if old.on_device]
+    return bool(there) and all(old.lock_ref > 0 for old in there)
+
+
+def _writes_back_one_of_two(moment: Moment) -> bool:
+    return len({old.on_host for _, old in moment.demoted}) == 2
+
+
+def _writes_back_evicting_host(moment: Moment) -> bool:
+    return bool(moment.forgotten) and any(not old.on_host for _, old in moment.demoted)
+
+
+def _drops_evicted_below(moment: Moment) -> bool:
+    dropped = {node for node, _ in moment.dropped}
+    return any(node.parent in dropped for node, _ in moment.forgotten)
+
+
+def _pinned_below_victim(moment: Moment) -> bool:
+    return _short(moment) and any(
+        not leaf.on_host and any(n.host_lock for n in moment.model.tree.subtree(leaf))
+        for leaf in moment.model.device_leaves()
+    )
+
+
+def _passed_over(moment: Moment) -> bool:
+    return _short(moment) and any(not leaf.on_host for leaf in moment.model.device_leaves())
+
+
+def _host_leaves(moment: Moment) -> list[TreeNode]:
+    """Host leaves of now that were leaves before."""
+    return [node for node in moment.model.host_leaves() if node in moment.before.nodes]
+
+
+def _under_the_gpu(moment: Moment) -> bool:
+    root = moment.model.tree.root
+    parents = [node.parent for node, _ in moment.gone if node.parent is not root]
+    return any(parent is not None and parent.on_device for parent in parents)
+
+
+def _around_a_pin(moment: Moment) -> bool:
+    return bool(moment.gone) and any(leaf.host_lock for leaf in _host_leaves(moment))
+
+
+def _only_pins(moment: Moment) -> bool:
+    return not moment.gone and bool(_host_leaves(moment))
+
+
+def _only_on_gpu(moment: Moment) -> bool:
+    return not moment.gone and not _host_leaves(moment)
+
+
+GOALS: tuple[Goal, ...] = (
+    Goal(
+        "an eviction that stops with leaves left",
+        "policy-order, progress, A26",
+        _leaves_left,
+    ),
+    Goal(
+        "an eviction that takes a node and then its parent",
+        "host-leaves, device-leaves, A1",
+        lambda moment: _with_parents(moment.demoted),
+    ),
+    Goal(
+        "an eviction of everything under a locked node",
+        "locked-stays, device-leaves",
+        lambda moment: any(n.parent and n.parent.lock_ref > 0 for n, _ in moment.demoted),
+    ),
+    Goal(
+        "an eviction that finds everything locked",
+        "locked-stays, progress",
+        _everything_locked,
+        by=(ops.EvictDevice,),
+    ),
+    Goal(
+        "an eviction while a write is in flight",
+        "pinned-until-ack, single-owner, A9",
+        lambda moment: moment.evicted_from_device and bool(moment.before.writes),
+        Where(WRITE_THROUGH),
+    ),
+    Goal(
+        "an eviction while a load is queued",
+        "pinned-until-ack, bytes, A9",
+        lambda moment: moment.evicted_from_device and moment.before.queued_loads > 0,
+    ),
+    Goal(
+        "an eviction while a load is in flight",
+        "pinned-until-ack, bytes, A9",
+        lambda moment: moment.evicted_from_device and moment.before.started_loads > 0,
+    ),
+    Goal(
+        "an eviction that writes back one node and finds one backed up",
+        "host-leaves, free-once, A1",
+        _writes_back_one_of_two,
+        Where(WRITE_BACK),
+    ),
+    Goal(
+        "an eviction whose write-back evicts from the host",
+        "pinned-until-ack, free-once, A9",
+        _writes_back_evicting_host,
+        Where(WRITE_BACK),
+    ),
+    Goal(
+        "an eviction that drops a node without host copy",
+        "conservation, no-orphan, A2",
+        lambda moment: bool(moment.dropped),
+        Where(WRITE_THROUGH),
+    ),
+    Goal(
+        "an eviction that drops a node for want of host room",
+        "conservation, failed-step-changes-nothing, A3, A10",
+        lambda moment: bool(moment.dropped),
+        BACK_DROPS,
+    ),
+    Goal(
+        "an eviction that drops evicted nodes with their parent",
+        "no-orphan, conservation, A2",
+        _drops_evicted_below,
+        BACK_DROPS,
+    ),
+    Goal(
+        "an eviction that demotes one node and drops another",
+        "conservation, lock-balance",
+        lambda moment: bool(moment.demoted and moment.dropped),
+        Where(dialect=DROPS),
+    ),
+    Goal(
+        "an eviction stopped by a pinned host copy below",
+        "locked-stays, progress",
+        _pinned_below_victim,
+        BACK_DROPS,
+        (ops.EvictDevice,),
+    ),
+    Goal(
+        "an eviction that passes over a node for want of host room",
+        "failed-step-changes-nothing, A3",
+        _passed_over,
+        Where(WRITE_BACK, dialect=SKIPS),
+        (ops.EvictDevice,),
+    ),
+    Goal(
+        "a host eviction that stops with leaves left",
+        "policy-order, progress, A26",
+        lambda moment: bool(moment.gone) and any(not n.host_lock for n in _host_leaves(moment)),
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that takes a node and then its parent",
+        "no-orphan, host-leaves, A1",
+        lambda moment: _with_parents(moment.gone),
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction of what lies under a node on the GPU",
+        "device-leaves, host-leaves",
+        lambda moment: any(
+            n.parent and n.parent.on_device and n.parent.length for n, _ in moment.gone
+        ),
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that goes around a pinned leaf",
+        "locked-stays, counted-pins",
+        _around_a_pin,
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that finds only pinned leaves",
+        "locked-stays, progress, A26",
+        _only_pins,
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that finds host copies of nodes on the GPU alone",
+        "progress, free-once",
+        _only_on_gpu,
+        by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction while a load is queued or in flight",
+        "pinned-until-ack, bytes, A9",
+        lambda moment: bool(
+            moment.forgotten and (moment.before.queued_loads or moment.before.started_loads)
+        ),
+    ),
+)

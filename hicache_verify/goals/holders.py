@@ -1,0 +1,58 @@
+"""Goals of locks, pins and reset: several holders of one node, and a cache that starts anew."""
+
+from __future__ import annotations
+
+from hicache_model import operations as ops
+from hicache_model.snapshot import Path
+from hicache_verify.goals.goal import Goal, some_child, some_node
+from hicache_verify.goals.moment import Moment
+
+
+def _still_locked(moment: Moment) -> bool:
+    op = moment.operation
+    assert isinstance(op, ops.Unlock)
+    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.locks)
+
+
+def _still_pinned(moment: Moment) -> bool:
+    op = moment.operation
+    assert isinstance(op, ops.UnlockHost)
+    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.host_locks)
+
+
+def _both_tiers(moment: Moment) -> bool:
+    nodes = moment.before.nodes.values()
+    return any(old.on_device for old in nodes) and any(not old.on_device for old in nodes)
+
+
+GOALS: tuple[Goal, ...] = (
+    some_node("a node locked twice", "lock-balance, counted-pins", lambda n: n.lock_ref >= 2),
+    Goal(
+        "one of two locks on a node released",
+        "lock-balance, locked-stays",
+        _still_locked,
+        by=(ops.Unlock,),
+    ),
+    Goal(
+        "one of two pins on a host copy released",
+        "counted-pins, locked-stays",
+        _still_pinned,
+        by=(ops.UnlockHost,),
+    ),
+    some_node(
+        "a pinned host copy below a node on the GPU",
+        "locked-stays, progress",
+        lambda n: n.on_device and some_child(n, lambda c: c.host_lock > 0),
+    ),
+    some_node(
+        "a host copy pinned and its node locked",
+        "lock-balance, locked-stays",
+        lambda n: n.host_lock > 0 and n.lock_ref > 0,
+    ),
+    Goal(
+        "a reset of a cache with nodes in both tiers",
+        "reset-is-new, A12, A13",
+        _both_tiers,
+        by=(ops.Reset,),
+    ),
+)
