@@ -13,11 +13,18 @@ Run = Callable[[int], int]
 """Does the work of one round (its number is given) and returns how many operations that were."""
 
 
+def _nothing(number: int) -> None:
+    pass
+
+
 @attrs.frozen
 class Contender:
+    """``ready`` comes before each ``run`` and is not measured."""
+
     key: str
     name: str
     run: Run
+    ready: Callable[[int], None] = _nothing
 
 
 @attrs.frozen
@@ -36,7 +43,10 @@ class Sample:
 
 @attrs.frozen
 class Result:
-    """The medians of one contender's rounds; ``ratio`` is its cost over the first contender's."""
+    """The medians of one contender's rounds; ``ratio`` is its cost over the first contender's.
+
+    ``least`` and ``most`` are the extremes of its cost.
+    """
 
     key: str
     name: str
@@ -44,6 +54,8 @@ class Result:
     cost: float
     wall: float
     ratio: float
+    least: float
+    most: float
 
 
 def compare(
@@ -54,6 +66,7 @@ def compare(
     for number in range(rounds + 1):
         say(f"round {number} of {rounds}" if number else "warm-up")
         for contender in contenders if number % 2 else reversed(contenders):
+            contender.ready(number)
             sample = measure(contender.run, number)
             if number:
                 samples[contender.key].append(sample)
@@ -76,4 +89,6 @@ def _result(contender: Contender, own: list[Sample], first: list[Sample]) -> Res
         median(sample.cost for sample in own),
         median(sample.wall / sample.operations for sample in own),
         median(mine.cost / other.cost for mine, other in zip(own, first, strict=True)),
+        min(sample.cost for sample in own),
+        max(sample.cost for sample in own),
     )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from hicache_impl.native.loading import Load
 from hicache_impl.native.parts import Kinds, make_parts
-from hicache_impl.native.pools import Slots
+from hicache_impl.native.pools import Slots, joined, slots_of
 from hicache_impl.native.settings import Settings
 from hicache_impl.native.tree import Tokens, TreeNode
 from hicache_impl.native.writing import Writer
@@ -78,7 +78,7 @@ class HierarchicalCache:
         tree = self.tree
         tokens = tree.whole_pages(tokens)
         node = device_node = tree.root
-        depth, slots = 0, list[int]()
+        depth, on_device = 0, list[Slots]()
         while depth < len(tokens):
             child = tree.child(node, namespace, tokens, depth)
             if child is None:
@@ -87,8 +87,9 @@ class HierarchicalCache:
             depth += len(node.key)
             if node.device is not None:
                 device_node = node
-                slots.extend(node.device)
-        return Match(tuple(slots), depth - len(slots), node, device_node)
+                on_device.append(node.device)
+        slots = joined(on_device)
+        return Match(slots, depth - len(slots), node, device_node)
 
     def insert(
         self,
@@ -104,7 +105,7 @@ class HierarchicalCache:
         caller's, to be freed. ``chunked`` says that more of the same prompt will follow.
         """
         tree = self.tree
-        tokens, slots = tree.whole_pages(tokens), tuple(slots)
+        tokens, slots = tree.whole_pages(tokens), slots_of(slots)
         node, depth, already = tree.root, 0, 0
         while depth < len(tokens):
             child = tree.child(node, namespace, tokens, depth)
@@ -157,7 +158,7 @@ class HierarchicalCache:
     def load_back(self, node: TreeNode, quota: int | None = None) -> Slots:
         """Queue the load of ``node`` and what is above it from the host, all of it or nothing.
 
-        Returns the device slots, which are valid once the load was started and has completed; ()
+        Returns the device slots, which are valid once the load was started and has completed; none
         where it is refused. Of an evicted ``node``: ``Match.node`` where ``host_length`` > 0.
         """
         return self.loads.load_back(node, quota)

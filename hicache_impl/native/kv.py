@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from hicache_impl.native.pools import Slots
+from hicache_impl.native.pools import slots_of
 
 MIXED = -1
 """The content of a slot whose buffers do not hold one fingerprint."""
@@ -50,17 +50,14 @@ class KVBuffers:
         """Write the fingerprints into all layers of ``slots``, as a forward pass would its KV."""
         values = torch.tensor(fingerprints, dtype=torch.int64, device=self.words.device)
         values = values.view(1, -1, 1) * self._factors
-        if _is_one_run(slots):
-            self.words[:, slots[0] : slots[-1] + 1] = values
-        else:
-            self.words[:, torch.tensor(slots, dtype=torch.int64)] = values
+        self.words[:, rows_of(slots)] = values
 
     def contents(self) -> list[int]:
         """The fingerprint in every slot, MIXED where its rows do not agree on one."""
         return self._decode(self.words)
 
-    def contents_of(self, slots: Slots) -> list[int]:
-        return self._decode(self.words[:, torch.tensor(slots, dtype=torch.int64)])
+    def contents_of(self, slots: Sequence[int]) -> list[int]:
+        return self._decode(self.words[:, rows_of(slots)])
 
     def _decode(self, words: Any) -> list[int]:
         first = words[:1, :, :1]
@@ -78,7 +75,17 @@ def _factors(layers: int) -> Any:
     return torch.stack((odd, -odd), dim=1).view(-1, 1, 1)
 
 
-def _is_one_run(slots: Sequence[int]) -> bool:
-    """Whether the slots follow each other in memory."""
+def rows_of(slots: Sequence[int]) -> Any:
+    """What picks the rows of ``slots``: a slice where they follow each other, else an index."""
+    if not slots:
+        return slice(0, 0)
     first, last = slots[0], slots[-1]
-    return last - first == len(slots) - 1 and tuple(slots) == tuple(range(first, last + 1))
+    index = torch.frombuffer(slots_of(slots), dtype=torch.int64)
+    if last - first == len(slots) - 1 and is_ascending(index):
+        return slice(first, last + 1)
+    return index
+
+
+def is_ascending(index: Any) -> bool:
+    """Whether each number is the one before plus one."""
+    return bool((index[1:] - index[:-1] == 1).all())

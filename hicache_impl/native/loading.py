@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from hicache_impl.native.pools import Slots
+from hicache_impl.native.pools import Slots, joined, slots_of
 from hicache_impl.native.transfer import Transfer
 from hicache_impl.native.tree import TreeNode
 
@@ -30,8 +30,8 @@ class Load:
 
     def __init__(self, queued: list[QueuedLoad]) -> None:
         self.nodes = [load.node for load in queued]
-        self.device = tuple([slot for load in queued for slot in load.device])
-        self.host = tuple([slot for load in queued for slot in load.host])
+        self.device = joined([load.device for load in queued])
+        self.host = joined([load.host for load in queued])
         self.transfer: Transfer
 
     def wait_layer(self, layer: int) -> None:
@@ -51,7 +51,7 @@ class Loads:
         self.started: deque[Load] = deque()
 
     def load_back(self, node: TreeNode, quota: int | None) -> Slots:
-        """Queue the load of ``node`` and the evicted nodes above it; their slots, () if refused.
+        """Queue the load of ``node`` and the evicted nodes above it; their slots, none if refused.
 
         ``quota`` is how many device tokens may be taken, those that are protected for the sake of
         this load included; None for no limit.
@@ -59,9 +59,9 @@ class Loads:
         chain = self.evicted_chain(node)
         slots = self.guarded_room(chain, quota)
         if slots is None:
-            return ()
+            return slots_of(())
         self.place(chain, slots)
-        host = tuple([slot for member in chain for slot in member.host or ()])
+        host = joined([member.host for member in chain if member.host is not None])
         self.queued.append(QueuedLoad(node, slots, host))
         self.parts.upkeep.lock(node)
         return slots

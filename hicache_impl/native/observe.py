@@ -6,6 +6,7 @@ then everything is looked at afresh. Only what the cache keeps is shown: nothing
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -13,9 +14,11 @@ import attrs
 
 from hicache_impl.native.cache import HierarchicalCache
 from hicache_impl.native.kv import KVBuffers
+from hicache_impl.native.loading import Load, QueuedLoad
 from hicache_impl.native.pools import FreeList
 from hicache_impl.native.requests import Running
 from hicache_impl.native.tree import TreeNode
+from hicache_impl.native.writing import Write
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
 
 FRESH_INTERVAL = 64
@@ -86,7 +89,12 @@ class Seen:
     def look(self, state: tuple[Any, ...]) -> None:
         """Make ``node`` of what the real node looks like now."""
         self.state = state
-        self.node = Node(self.path, len(self.key), *state)
+        device, host, *rest = state
+        self.node = Node(self.path, len(self.key), _shown(device), _shown(host), *rest)
+
+
+def _shown(slots: array[int] | None) -> Slots | None:
+    return None if slots is None else tuple(slots)
 
 
 class Nodes:
@@ -310,11 +318,17 @@ class Observer:
         """Writes in flight, started loads, queued loads, each in order."""
         loads = self.cache.loads
         for write in self.cache.writer.pending:
-            yield Transfer("write", True, (path_of(write.node),), write.device, write.host)
+            yield _transfer("write", True, [path_of(write.node)], write)
         for load in loads.started:
-            yield Transfer("load", True, tuple(map(path_of, load.nodes)), load.device, load.host)
+            yield _transfer("load", True, map(path_of, load.nodes), load)
         for queued in loads.queued:
-            yield Transfer("load", False, (path_of(queued.node),), queued.device, queued.host)
+            yield _transfer("load", False, [path_of(queued.node)], queued)
+
+
+def _transfer(
+    kind: str, started: bool, paths: Iterable[Path | None], copied: Write | Load | QueuedLoad
+) -> Transfer:
+    return Transfer(kind, started, tuple(paths), tuple(copied.device), tuple(copied.host))
 
 
 def _request(request: Running, anchor: Path | None) -> Request:

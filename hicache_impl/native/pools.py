@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import TypeAlias
 
-Slots: TypeAlias = tuple[int, ...]
+Slots: TypeAlias = "array[int]"
+"""Nobody changes one that was given away: a node may hold it."""
+
+
+def slots_of(numbers: Iterable[int]) -> Slots:
+    """Any numbers as slots."""
+    return numbers if isinstance(numbers, array) else array("q", numbers)
+
+
+def joined(parts: Sequence[Slots]) -> Slots:
+    """One after the other; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else array("q", b"".join(parts))
 
 
 class FreeList:
@@ -22,23 +33,23 @@ class FreeList:
     def clear(self) -> None:
         """Everything is free again, in ascending order."""
         self.changes += 1
-        self.free = list(range(self.first + self.size - 1, self.first - 1, -1))
+        self.free = array("q", range(self.first + self.size - 1, self.first - 1, -1))
 
     def take(self, count: int) -> Slots | None:
         """``count`` numbers, or None (and nothing taken) where fewer are free."""
         free = self.free
         if count > len(free):
             return None
-        if count == 0:
-            return ()
         self.changes += 1
-        taken = tuple(free[: -count - 1 : -1])
-        del free[-count:]
+        start = len(free) - count
+        taken = free[start:]
+        taken.reverse()
+        del free[start:]
         return taken
 
     def give(self, numbers: Sequence[int]) -> None:
         self.changes += 1
-        self.free.extend(reversed(numbers))
+        self.free.extend(slots_of(numbers)[::-1])
 
 
 class TokenAllocator:
@@ -75,6 +86,8 @@ class PagedAllocator:
     def __init__(self, size: int, page_size: int) -> None:
         self.page_size = page_size
         self.pages = FreeList(1, size // page_size)
+        slots = array("q", range(size + page_size))
+        self._slots = [slots[first : first + page_size] for first in range(0, size + 1, page_size)]
 
     @property
     def available(self) -> int:
@@ -87,7 +100,10 @@ class PagedAllocator:
     def alloc(self, count: int) -> Slots | None:
         """Slots for ``count`` tokens in new pages, or None where there are too few."""
         pages = self.pages.take(-(-count // self.page_size))
-        return None if pages is None else self._slots(pages)[:count]
+        if pages is None:
+            return None
+        of_page = self._slots
+        return joined([of_page[page] for page in pages])[:count]
 
     def extend(self, row: Sequence[int], count: int) -> Slots | None:
         """Slots for ``count`` tokens after those in ``row``: what is left of its last page first.
@@ -100,15 +116,11 @@ class PagedAllocator:
 
     def _rest_of_page(self, row: Sequence[int]) -> Slots:
         left = -len(row) % self.page_size
-        return tuple(range(row[-1] + 1, row[-1] + 1 + left)) if left else ()
+        return array("q", range(row[-1] + 1, row[-1] + 1 + left) if left else ())
 
     def free(self, slots: Sequence[int]) -> None:
         """Give back the pages of ``slots``, which begin at a page's start."""
         self.pages.give([slot // self.page_size for slot in slots[:: self.page_size]])
-
-    def _slots(self, pages: Iterable[int]) -> Slots:
-        size = self.page_size
-        return tuple(chain.from_iterable([range(p * size, (p + 1) * size) for p in pages]))
 
 
 class HostAllocator:

@@ -95,7 +95,7 @@ class NativeTarget:
 
     def _match(self, o: op.Match) -> Matched:
         found = self.cache.match(o.tokens, o.namespace)
-        return Matched(len(found.slots), found.host_length, found.slots)
+        return Matched(len(found.slots), found.host_length, tuple(found.slots))
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have."""

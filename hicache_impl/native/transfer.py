@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 
-from hicache_impl.native.kv import KVBuffers
+from hicache_impl.native.kv import KVBuffers, rows_of
 from hicache_impl.native.pools import Slots
-
-FEW = 4
-"""Up to this many stretches of rows are copied one by one on a CPU; more with an index."""
 
 
 class Transfer(Protocol):
@@ -84,58 +82,41 @@ class Copy:
         self, source: KVBuffers, target: KVBuffers, source_slots: Slots, target_slots: Slots
     ) -> None:
         self.source, self.target = source, target
-        self.source_slots, self.target_slots = source_slots, target_slots
+        self.layers = target.layers
+        self.source_rows, self.target_rows = rows_of(source_slots), rows_of(target_slots)
+
+    def move(self, layer: int) -> None:
+        source, target = self.source, self.target
+        target.k[layer][self.target_rows] = source.k[layer][self.source_rows]
+        target.v[layer][self.target_rows] = source.v[layer][self.source_rows]
+
+
+class AsynchronousCopy:
+    """As ``Copy``, stretch by stretch: a GPU and pinned memory know no other asynchronous way."""
+
+    def __init__(
+        self, source: KVBuffers, target: KVBuffers, source_slots: Slots, target_slots: Slots
+    ) -> None:
+        self.source, self.target = source, target
+        self.layers = target.layers
         self.runs = tuple(runs(source_slots, target_slots))
 
     def move(self, layer: int) -> None:
-        """Stretch by stretch: between pinned memory and a GPU no other way is asynchronous."""
-        for source, target in self._buffers(layer):
-            for start, to, length in self.runs:
-                target[to : to + length].copy_(source[start : start + length], non_blocking=True)
-
-    def move_on_cpu(self, layer: int) -> None:
-        """The same; many short stretches at once."""
-        if len(self.runs) <= FEW:
-            self.move(layer)
-            return
-        source_index = torch.tensor(self.source_slots)
-        target_index = torch.tensor(self.target_slots)
-        for source, target in self._buffers(layer):
-            target.index_copy_(0, target_index, source.index_select(0, source_index))
-
-    def _buffers(self, layer: int) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         source, target = self.source, self.target
-        return (source.k[layer], target.k[layer]), (source.v[layer], target.v[layer])
+        for start, to, length in self.runs:
+            ours, theirs = slice(start, start + length), slice(to, to + length)
+            target.k[layer][theirs].copy_(source.k[layer][ours], non_blocking=True)
+            target.v[layer][theirs].copy_(source.v[layer][ours], non_blocking=True)
 
 
 def runs(sources: Slots, targets: Slots) -> Iterator[tuple[int, int, int]]:
     """Stretches (source, target, length) in which both sides go up by one."""
-    start, count = 0, len(sources)
-    while start < count:
-        source, target = sources[start], targets[start]
-        end = start + _common_run(sources, targets, start)
-        yield source, target, end - start
-        start = end
-
-
-def _common_run(sources: Slots, targets: Slots, start: int) -> int:
-    """How far from ``start`` both sides go up by one; the whole rest is tried first."""
-    left = len(sources) - start
-    source, target = sources[start], targets[start]
-    if (
-        sources[-1] - source == left - 1 == targets[-1] - target
-        and sources[start:] == tuple(range(source, source + left))
-        and targets[start:] == tuple(range(target, target + left))
-    ):
-        return left
-    length = 1
-    while (
-        length < left
-        and sources[start + length] == source + length
-        and targets[start + length] == target + length
-    ):
-        length += 1
-    return length
+    if not sources:
+        return
+    both = torch.stack([torch.frombuffer(side, dtype=torch.int64) for side in (sources, targets)])
+    breaks = (both.diff() != 1).any(dim=0).nonzero().flatten() + 1
+    for start, end in pairwise([0, *breaks.tolist(), len(sources)]):
+        yield sources[start], targets[start], end - start
 
 
 # -- on a CPU --------------------------------------------------------------------------------------
@@ -165,7 +146,7 @@ class CpuStream:
     def issue(self, copy: Copy) -> CpuTransfer:
         transfer = CpuTransfer(self, copy)
         if self.early:
-            transfer.move_up_to(copy.target.layers)
+            transfer.move_up_to(copy.layers)
         else:
             self.queue.append(transfer)
         return transfer
@@ -174,7 +155,7 @@ class CpuStream:
         """Finish everything that was issued before ``transfer``."""
         while self.queue and self.queue[0] is not transfer:
             first = self.queue.popleft()
-            first.move_up_to(first.copy.target.layers)
+            first.move_up_to(first.copy.layers)
 
 
 class CpuTransfer:
@@ -186,10 +167,10 @@ class CpuTransfer:
         self.stream, self.copy, self.moved = stream, copy, 0
 
     def done(self) -> bool:
-        return self.moved == self.copy.target.layers
+        return self.moved == self.copy.layers
 
     def wait(self) -> None:
-        self.wait_layer(self.copy.target.layers - 1)
+        self.wait_layer(self.copy.layers - 1)
         if self.stream.queue and self.stream.queue[0] is self:
             self.stream.queue.popleft()
 
@@ -200,7 +181,7 @@ class CpuTransfer:
 
     def move_up_to(self, layers: int) -> None:
         for layer in range(self.moved, layers):
-            self.copy.move_on_cpu(layer)
+            self.copy.move(layer)
         self.moved = max(self.moved, layers)
 
 
@@ -219,20 +200,22 @@ class CudaEngine:
         self.writes, self.loads = torch.cuda.Stream(device), torch.cuda.Stream(device)
 
     def write(self, device: Slots, host: Slots) -> Transfer:
-        return self._issue(self.writes, Copy(self.device_kv, self.host_kv, device, host))
+        copy = AsynchronousCopy(self.device_kv, self.host_kv, device, host)
+        return self._issue(self.writes, copy)
 
     def load(self, device: Slots, host: Slots) -> Transfer:
-        return self._issue(self.loads, Copy(self.host_kv, self.device_kv, host, device))
+        copy = AsynchronousCopy(self.host_kv, self.device_kv, host, device)
+        return self._issue(self.loads, copy)
 
-    def _issue(self, stream: Any, copy: Copy) -> Transfer:
+    def _issue(self, stream: Any, copy: AsynchronousCopy) -> Transfer:
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):
             if self.delay:
                 torch.cuda._sleep(self.delay)
-            events = [self._move(stream, copy, layer) for layer in range(copy.target.layers)]
+            events = [self._move(stream, copy, layer) for layer in range(copy.layers)]
         return CudaTransfer(events, self.device)
 
-    def _move(self, stream: Any, copy: Copy, layer: int) -> Any:
+    def _move(self, stream: Any, copy: AsynchronousCopy, layer: int) -> Any:
         """Issue one layer and mark where it ends."""
         copy.move(layer)
         return stream.record_event()

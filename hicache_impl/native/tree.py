@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import TypeAlias
 
-from hicache_impl.native.pools import Slots
+from hicache_impl.native.pools import Slots, slots_of
 
 Tokens: TypeAlias = tuple[int, ...]
 
@@ -83,7 +83,7 @@ class RadixTree:
     def clear(self) -> None:
         self.clock = 0
         self.root = TreeNode(None, None, (), None)
-        self.root.device = self.root.host = ()
+        self.root.device = self.root.host = slots_of(())
 
     def whole_pages(self, tokens: Tokens) -> Tokens:
         """``tokens`` without the part of a page at their end."""
