@@ -40,9 +40,9 @@ COLUMNS = (
     Column("operations", "operations", "{:,}"),
     Column("hit_rate", "found cached", "{:.0%}"),
     Column("peer", "HiRadixCache, a second", "{:,.0f}"),
-    Column("peer_spread", "from – to"),
+    Column("peer_spread", "least to most"),
     Column("own", "ours, a second", "{:,.0f}"),
-    Column("own_spread", "from – to"),
+    Column("own_spread", "least to most"),
     Column("ratio", "times HiRadixCache", "{:.2f}"),
 )
 
@@ -260,16 +260,18 @@ def row(
 
 
 def _spread(result: Result) -> str:
-    return f"{1 / result.most:,.0f} – {1 / result.least:,.0f}"
+    return f"{1 / result.most:,.0f} to {1 / result.least:,.0f}"
 
 
 def _notes(load: Load, rounds: int) -> tuple[str, ...]:
-    tokens = distinct_blocks(load.requests) * load.block_tokens
+    different = distinct_blocks(load.requests) * load.block_tokens
+    what = (
+        f"{load.name}: {len(load.requests):,} requests, {load.block_tokens} tokens for each block"
+    )
+    pools = f"The device holds {load.device_share:.0%} of them, the host {load.host_share:.0%}"
     return (
-        f"{load.name}: {len(load.requests):,} requests, {load.block_tokens} tokens for each block "
-        f"of {BLOCK}, {tokens:,} different tokens.",
-        f"The device holds {load.device_share:.0%} of them, the host {load.host_share:.0%}; "
-        "no prompt takes more than half of the device.",
+        f"{what} of {BLOCK}, {different:,} different tokens.",
+        f"{pools}; no prompt takes more than half of the device.",
         "Match, load back, evict, insert, and the ends of transfers; no fingerprints, no building.",
         f"Operations for each second of CPU; medians and extremes of {rounds} rounds side by side.",
     )

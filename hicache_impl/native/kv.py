@@ -19,7 +19,10 @@ MIXED = -1
 
 
 class KVBuffers:
-    """``k[l]`` and ``v[l]`` are views of shape (rows, *row_shape) into one block of memory."""
+    """``k[l]`` and ``v[l]`` are views of shape (rows, *row_shape) into one block of memory.
+
+    ``kv[l]`` are the words of both, of shape (2, rows, words of a row).
+    """
 
     def __init__(
         self,
@@ -33,11 +36,12 @@ class KVBuffers:
         block = torch.zeros(
             (layers, 2, rows, *row_shape), dtype=dtype, device=device, pin_memory=pinned
         )
-        self.k = [block[layer, 0] for layer in range(layers)]
-        self.v = [block[layer, 1] for layer in range(layers)]
+        self.k = [block[number, 0] for number in range(layers)]
+        self.v = [block[number, 1] for number in range(layers)]
         self.layers = layers
         width = prod(row_shape) * block.element_size() // 8
         self.words = block.view(layers, 2, rows, -1).view(torch.int64).view(2 * layers, rows, width)
+        self.kv = [self.words[2 * number : 2 * number + 2] for number in range(layers)]
         self._factors = _factors(layers).to(device)
         self._plain = layers == width == 1
 
@@ -49,15 +53,18 @@ class KVBuffers:
     def stamp(self, slots: Sequence[int], fingerprints: Sequence[int]) -> None:
         """Write the fingerprints into all layers of ``slots``, as a forward pass would its KV."""
         values = torch.tensor(fingerprints, dtype=torch.int64, device=self.words.device)
-        values = values.view(1, -1, 1) * self._factors
-        self.words[:, rows_of(slots)] = values
+        values = (values.view(1, -1, 1) * self._factors).expand(-1, -1, self.words.size(2))
+        self.words.index_copy_(1, self._index(slots), values)
 
     def contents(self) -> list[int]:
         """The fingerprint in every slot, MIXED where its rows do not agree on one."""
         return self._decode(self.words)
 
     def contents_of(self, slots: Sequence[int]) -> list[int]:
-        return self._decode(self.words[:, rows_of(slots)])
+        return self._decode(self.words.index_select(1, self._index(slots)))
+
+    def _index(self, slots: Sequence[int]) -> Any:
+        return index_of(slots).to(self.words.device)
 
     def _decode(self, words: Any) -> list[int]:
         first = words[:1, :, :1]
@@ -75,17 +82,10 @@ def _factors(layers: int) -> Any:
     return torch.stack((odd, -odd), dim=1).view(-1, 1, 1)
 
 
-def rows_of(slots: Sequence[int]) -> Any:
-    """What picks the rows of ``slots``: a slice where they follow each other, else an index."""
-    if not slots:
-        return slice(0, 0)
-    first, last = slots[0], slots[-1]
-    index = torch.frombuffer(slots_of(slots), dtype=torch.int64)
-    if last - first == len(slots) - 1 and is_ascending(index):
-        return slice(first, last + 1)
-    return index
+def index_of(slots: Sequence[int]) -> Any:
+    """The slots as a tensor in main memory that picks rows, without a copy of an array."""
+    numbers = slots_of(slots)
+    return torch.frombuffer(numbers, dtype=torch.int64) if numbers else _NO_ROWS
 
 
-def is_ascending(index: Any) -> bool:
-    """Whether each number is the one before plus one."""
-    return bool((index[1:] - index[:-1] == 1).all())
+_NO_ROWS = torch.empty(0, dtype=torch.int64)

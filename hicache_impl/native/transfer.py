@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
-from hicache_impl.native.kv import KVBuffers, rows_of
+from hicache_impl.native.kv import KVBuffers, index_of
 from hicache_impl.native.pools import Slots
 
 
@@ -83,12 +83,11 @@ class Copy:
     ) -> None:
         self.source, self.target = source, target
         self.layers = target.layers
-        self.source_rows, self.target_rows = rows_of(source_slots), rows_of(target_slots)
+        self.source_rows, self.target_rows = index_of(source_slots), index_of(target_slots)
 
     def move(self, layer: int) -> None:
-        source, target = self.source, self.target
-        target.k[layer][self.target_rows] = source.k[layer][self.source_rows]
-        target.v[layer][self.target_rows] = source.v[layer][self.source_rows]
+        rows = self.source.kv[layer].index_select(1, self.source_rows)
+        self.target.kv[layer].index_copy_(1, self.target_rows, rows)
 
 
 class AsynchronousCopy:
@@ -113,7 +112,7 @@ def runs(sources: Slots, targets: Slots) -> Iterator[tuple[int, int, int]]:
     """Stretches (source, target, length) in which both sides go up by one."""
     if not sources:
         return
-    both = torch.stack([torch.frombuffer(side, dtype=torch.int64) for side in (sources, targets)])
+    both = torch.stack([index_of(sources), index_of(targets)])
     breaks = (both.diff() != 1).any(dim=0).nonzero().flatten() + 1
     for start, end in pairwise([0, *breaks.tolist(), len(sources)]):
         yield sources[start], targets[start], end - start
