@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 from rich.console import Console
 
+from benchmarks.mooncake import BLOCK, BadRequests
 from benchmarks.tables import Table
+
+if TYPE_CHECKING:
+    from benchmarks.serving import Load
+    from hicache_impl.target import TargetFactory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SECTIONS = ("speed", "growth", "memory", "find", "profile")
-USUAL = ("speed", "growth", "memory")
+SECTIONS = ("speed", "growth", "memory", "serving", "find", "profile")
+USUAL = ("speed", "growth", "memory", "serving")
+TARGETS = ("sglang", "native")
 POLICIES = ("write_back", "write_through", "write_through_selective")
+SHARE = click.FloatRange(0, 1, min_open=True)
 PAGE = """# Benchmarks
 
 This page is generated: `{command}`.
@@ -28,6 +37,7 @@ All figures of a table come from one run on one machine; the ratios mean more th
 
 @attrs.frozen
 class Options:
+    target: tuple[str, ...]
     release: str
     policies: tuple[str, ...]
     page_size: int
@@ -37,9 +47,28 @@ class Options:
     operations: int
     seeds: int
     budget: float
+    trace: Path | None
+    requests: int
+    block_tokens: int
+    device_share: float
+    host_share: float
+    serving_page_size: tuple[int, ...]
+
+    def load(self) -> Load:
+        """What the caches of the section ``serving`` meet."""
+        from benchmarks.conversations import conversations
+        from benchmarks.mooncake import read
+        from benchmarks.serving import Load
+
+        if self.trace is None:
+            name, requests = "Conversations made here", conversations(self.requests)
+        else:
+            name, requests = self.trace.name, read(self.trace, self.requests)
+        return Load(name, requests, self.block_tokens, self.device_share, self.host_share)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--target", multiple=True, type=click.Choice(TARGETS), default=TARGETS)
 @click.option("--release", default="0.5.18", help="The SGLang that is measured.")
 @click.option("--write-policy", type=click.Choice([*POLICIES, "all"]), default="write_back")
 @click.option("--page-size", type=click.IntRange(1, 64), default=1)
@@ -52,6 +81,16 @@ class Options:
 @click.option("--seeds", type=click.IntRange(1), default=10, help="Of --find.")
 @click.option("--budget", type=click.FloatRange(1), default=60, help="Of each seed of --find.")
 @click.option("--profile", is_flag=True, help="Also: where the time goes.")
+@click.option(
+    "--trace",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Requests of serving, in the Mooncake format; without it some are made.",
+)
+@click.option("--requests", type=click.IntRange(1), default=300, help="The first N of serving.")
+@click.option("--block-tokens", type=click.IntRange(1, BLOCK), default=BLOCK, help="Of serving.")
+@click.option("--device-share", type=SHARE, default=0.1, help="Of all different tokens.")
+@click.option("--host-share", type=SHARE, default=0.3, help="Of all different tokens.")
+@click.option("--serving-page-size", multiple=True, type=click.IntRange(1, 64), default=(1, 16, 64))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--markdown", is_flag=True, help="A page of documentation on standard output.")
 def main(
@@ -66,10 +105,17 @@ def main(
     people = Console()
     progress = Console(stderr=True)
     tables = []
-    for table in measured(options, tuple(sections), lambda text: progress.print(text, style="dim")):
-        tables.append(table)
-        if not (as_json or markdown):
-            people.print(table.for_people())
+
+    def say(text: str) -> None:
+        progress.print(text, style="dim")
+
+    try:
+        for table in measured(options, tuple(sections), say):
+            tables.append(table)
+            if not (as_json or markdown):
+                people.print(table.for_people())
+    except BadRequests as error:
+        raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps({"tables": [table.for_machines() for table in tables]}))
     elif markdown:
@@ -93,27 +139,51 @@ def _in_process(
 ) -> Iterator[Table]:
     import torch
 
-    from benchmarks import growth, memory, shares
-    from benchmarks.speed import Speed
+    from hicache_impl.native.target import NativeFactory
     from hicache_impl.sglang.hiradix import HiRadixFactory
     from hicache_impl.sglang.loader import load
     from hicache_impl.sglang.source import Release
-    from hicache_verify.cells import Cell
 
     torch.set_num_threads(1)
-    factory = HiRadixFactory(load(Release(options.release)))
+    if "sglang" in options.target or "serving" in sections:
+        sglang = HiRadixFactory(load(Release(options.release)))
     for policy in options.policies:
-        cell = Cell(policy, options.page_size, "lru")
-        if "speed" in sections:
-            naive = HiRadixFactory(factory.loaded, trusting=False)
-            yield Speed(factory, naive, cell, options.examples, options.rounds).table(say)
-        if "growth" in sections:
-            yield growth.table(factory, options.nodes, policy, say)
-        if "memory" in sections:
-            yield memory.table(factory, cell, options.operations, say)
-        if "profile" in sections:
-            most = max(options.nodes)
-            yield shares.table(factory, cell, 4 * options.examples, most, say)
+        if "sglang" in options.target:
+            naive = HiRadixFactory(sglang.loaded, trusting=False)
+            yield from _of_target(sglang, naive, policy, options, sections, say)
+        if "native" in options.target:
+            own, naive_own = NativeFactory(), NativeFactory(trusting=False)
+            yield from _of_target(own, naive_own, policy, options, sections, say)
+    if "serving" in sections:
+        from benchmarks import serving
+
+        pages = options.serving_page_size
+        given = options.load(), options.policies, pages, options.rounds
+        yield serving.table(sglang, *given, say)
+
+
+def _of_target(
+    factory: TargetFactory,
+    naive: TargetFactory,
+    policy: str,
+    options: Options,
+    sections: tuple[str, ...],
+    say: Callable[[str], None],
+) -> Iterator[Table]:
+    """The sections that one target has. ``naive`` makes such that observe afresh each time."""
+    from benchmarks import growth, memory, shares
+    from benchmarks.speed import Speed
+    from hicache_verify.cells import Cell
+
+    cell = Cell(policy, options.page_size, "lru")
+    if "speed" in sections:
+        yield Speed(factory, naive, cell, options.examples, options.rounds).table(say)
+    if "growth" in sections:
+        yield growth.table(factory, options.nodes, policy, say)
+    if "memory" in sections:
+        yield memory.table(factory, cell, options.operations, say)
+    if "profile" in sections:
+        yield shares.table(factory, cell, 4 * options.examples, max(options.nodes), say)
 
 
 def page(tables: list[Table]) -> str:

@@ -14,7 +14,7 @@ from statistics import fmean
 import attrs
 
 from benchmarks.sessions import Example, Parted
-from benchmarks.tables import Column, Table
+from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import Target, TargetFactory
 from hicache_model import operations as ops
 from hicache_model import rules
@@ -152,7 +152,7 @@ def table(
     for nodes in sizes:
         say(f"a tree of {nodes:,} nodes")
         rows.append(measure(factory, nodes, write_policy).row(nodes))
-    title = f"Growth: sglang {factory.description.release}, {write_policy}"
+    title = f"Growth: {name_of(factory)}, {write_policy}"
     return Table(title, COLUMNS, tuple(rows), NOTES)
 
 

@@ -10,7 +10,7 @@ from itertools import cycle
 import psutil
 
 from benchmarks.sessions import Measured
-from benchmarks.tables import Column, Table
+from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import TargetFactory
 from hicache_verify.cells import Cell
 from hicache_verify.sources.hypothesis_source import run_hypothesis
@@ -39,7 +39,7 @@ def table(factory: TargetFactory, cell: Cell, operations: int, say: Callable[[st
         done, now = session.journal.operations, time.process_time()
         rows.append((done, name, sizes[-1], sizes[-1] - sizes[1] if part > 1 else None, now))
         say(f"{done:,} operations: {sizes[-1]:.1f} MiB")
-    title = f"Memory: sglang {factory.description.release}, {cell}"
+    title = f"Memory: {name_of(factory)}, {cell}"
     note = "One session, after a garbage collection at each tenth; the sources take turns."
     return Table(title, COLUMNS, tuple(rows), (note,))
 

@@ -15,8 +15,10 @@ from unittest.mock import patch
 
 from benchmarks.growth import Forest, number_of_steps
 from benchmarks.sessions import Measured
-from benchmarks.tables import Column, Table, Value
+from benchmarks.tables import Column, Table, Value, name_of
+from hicache_impl.native.target import NativeFactory, NativeTarget
 from hicache_impl.sglang.hiradix import HiRadixFactory, HiRadixTarget
+from hicache_impl.target import TargetFactory
 from hicache_model.reference import Reference
 from hicache_verify.cells import Cell
 from hicache_verify.compare import QuickCompare
@@ -37,6 +39,9 @@ PARTS: tuple[tuple[str, type[Any], tuple[str, ...]], ...] = (
     (BUILDING, HiRadixFactory, ("build",)),
     (TARGET, HiRadixTarget, ("perform",)),
     (OBSERVATION, HiRadixTarget, ("observe", "observe_at")),
+    (BUILDING, NativeFactory, ("build",)),
+    (TARGET, NativeTarget, ("perform",)),
+    (OBSERVATION, NativeTarget, ("observe", "observe_at")),
     (MODEL, Reference, ("apply", "take_stale")),
     (QUICK, QuickCompare, ("looks_equal",)),
     (FULL, Lockstep, ("_agrees_fully",)),
@@ -92,7 +97,7 @@ class Stopwatch:
 
 
 def table(
-    factory: HiRadixFactory, cell: Cell, examples: int, nodes: int, say: Callable[[str], None]
+    factory: TargetFactory, cell: Cell, examples: int, nodes: int, say: Callable[[str], None]
 ) -> Table:
     runs: tuple[tuple[str, str, Callable[[], dict[str, float]]], ...] = (
         ("random", "random source", lambda: of_source(factory, cell, run_random, examples)),
@@ -107,13 +112,13 @@ def table(
     rows: tuple[tuple[Value, ...], ...] = tuple(
         (part, *(shares[part] for shares in found)) for part in ORDER
     )
-    title = f"Where the time goes: lockstep on sglang {factory.description.release}, {cell}"
+    title = f"Where the time goes: lockstep on {name_of(factory)}, {cell}"
     note = "Shares of the time, none counted twice. Watching itself takes a few percent."
     return Table(title, tuple(columns), rows, (note,))
 
 
 def of_source(
-    factory: HiRadixFactory, cell: Cell, run: Callable[..., None], examples: int
+    factory: TargetFactory, cell: Cell, run: Callable[..., None], examples: int
 ) -> dict[str, float]:
     session, watch = Measured(factory, cell), Stopwatch()
     with watch.running():

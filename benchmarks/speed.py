@@ -11,7 +11,7 @@ import attrs
 from benchmarks.measure import Contender, Result, compare
 from benchmarks.sessions import Example, Measured, Recording
 from benchmarks.stand_ins import Counter, empty_like, naive_like
-from benchmarks.tables import Column, Table
+from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import TargetFactory
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
@@ -58,8 +58,7 @@ class Speed:
             self.recorded(number)
         results = compare(self.contenders(), self.rounds, say)
         rows = tuple(_row(result) for result in results if result.key != BUILDING)
-        release = self.factory.description.release
-        title = f"Speed: sglang {release}, {self.cell}"
+        title = f"Speed: {name_of(self.factory)}, {self.cell}"
         return Table(title, COLUMNS, rows, self._notes(results))
 
     def contenders(self) -> list[Contender]:

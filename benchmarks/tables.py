@@ -7,7 +7,15 @@ from typing import Any, TypeAlias
 import attrs
 from rich.table import Table as RichTable
 
+from hicache_impl.target import TargetFactory
+
 Value: TypeAlias = str | int | float | None
+
+
+def name_of(factory: TargetFactory) -> str:
+    """What is measured, for a title."""
+    description = factory.description
+    return f"{description.target} {description.release}"
 
 
 @attrs.frozen

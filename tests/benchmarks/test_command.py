@@ -16,6 +16,8 @@ from hicache_impl.sglang.errors import Offline
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--rounds", "1", "--examples", "2", "--nodes", "10", "--memory", "100", "--profile")
+SERVING = ("--requests", "10", "--block-tokens", "8")
+OF_EACH = ("Speed", "Growth", "Memory", "Where the time goes")
 
 
 def benchmarks(*options: str) -> str:
@@ -31,9 +33,10 @@ def benchmarks(*options: str) -> str:
 
 
 def test_one_run_gives_all_tables_as_one_object() -> None:
-    tables = json.loads(benchmarks(*SMALL, "--json"))["tables"]
+    tables = json.loads(benchmarks(*SMALL, *SERVING, "--json"))["tables"]
     titles = [table["title"].partition(":")[0] for table in tables]
-    assert titles == ["Speed", "Growth", "Memory", "Where the time goes"]
+    assert titles == [*OF_EACH, *OF_EACH, "Serving"]
+    assert [table["title"].split()[1] for table in tables[::4]] == ["sglang", "native", "our"]
     speed = {row["name"]: row for row in tables[0]["rows"]}
     assert speed["the target alone"]["ratio"] == 1
     assert all(row["per_second"] > 0 for row in tables[0]["rows"])
