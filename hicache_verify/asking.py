@@ -7,12 +7,12 @@ from collections.abc import Callable
 from hicache_verify.autopsy import Ending
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.executor import Executor, Worker
+from hicache_verify.explore import Expanded
 from hicache_verify.messages import (
     Attempt,
     Attempted,
     Broken,
-    Explore,
-    Explored,
+    Expand,
     Job,
     Leg,
     LegDone,
@@ -30,7 +30,7 @@ _LAST_WORD: dict[type[Job], type[Reply]] = {
     Leg: LegDone,
     Attempt: Attempted,
     Minimize: Minimized,
-    Explore: Explored,
+    Expand: Expanded,
 }
 
 

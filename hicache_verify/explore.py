@@ -1,60 +1,75 @@
-"""Exhaustive small scope: every state within a bound, breadth first, in lockstep with the target.
+"""Exhaustive small scope: every list of operations within a bound, in order of length.
 
-All operation lists over a small alphabet are tried in order of length, and lists that lead to the
-same state are joined, so a divergence that is found has the shortest possible trace, and where none
-is found that is a proof within the bound. Two states are the same when the model's facts are: the
-tree, tiers, locks, transfers, counters, and the order (not the values) of its clocks.
+Lists that lead to the same state are joined, so a divergence that is found has the shortest trace
+there is, and where none is found that is a proof within the bound (docs/explore.md says of what).
+This file decides what is tried and counts it; ``expanding`` does the trying.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from itertools import product
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from hicache_model import operations as ops
-from hicache_model import rules
 from hicache_model.configuration import Configuration
-from hicache_model.dialects import Dialect
 from hicache_model.operations import Operation
-from hicache_model.reference import Reference
+from hicache_verify.bound import Bound, Operations
 from hicache_verify.divergence import Divergence
-
-Operations = tuple[Operation, ...]
 
 
 @attrs.frozen
-class Bound:
-    """What is tried: ``tokens`` different token ids, lists of up to ``depth`` operations.
+class State:
+    """A state by the first list of operations that led to it; ``key`` is its digest.
 
-    ``locks`` adds locks and pins to the alphabet.
+    The start has no key before it was looked at.
     """
 
-    depth: int
-    tokens: int = 2
-    locks: bool = False
+    operations: Operations = ()
+    key: bytes | None = None
+
+
+@attrs.frozen
+class Reached:
+    """One transition: ``operation``, after the state of that index, leads to the state ``key``."""
+
+    index: int
+    operation: Operation
+    key: bytes
+
+
+@attrs.frozen
+class Found:
+    """A divergence, and the operations that show it."""
+
+    divergence: Divergence
+    operations: Operations
+
+
+@attrs.frozen
+class Expanded:
+    """What all operations of the alphabet after some states came to.
+
+    ``start`` is the key of the state without operations, where that was among them. It is not
+    ``complete`` where time was up.
+    """
+
+    reached: tuple[Reached, ...] = ()
+    found: tuple[Found, ...] = ()
+    transitions: int = 0
+    complete: bool = True
+    start: bytes | None = None
 
 
 @attrs.frozen
 class Layer:
-    """One depth, finished or cut short: new states, transitions tried, divergences met."""
+    """One depth, finished or cut short: new states and transitions."""
 
     depth: int
     states: int
     transitions: int
     complete: bool
     seconds: float
-
-
-@attrs.frozen
-class Found:
-    """A divergence with the shortest trace that shows its law."""
-
-    divergence: Divergence
-    operations: Operations
 
 
 @attrs.define
@@ -65,6 +80,7 @@ class Exploration:
     configuration: Configuration
     layers: list[Layer] = attrs.field(factory=list)
     found: list[Found] = attrs.field(factory=list)
+    interrupted: bool = False
 
     @property
     def depth(self) -> int:
@@ -79,170 +95,131 @@ class Exploration:
     def transitions(self) -> int:
         return sum(layer.transitions for layer in self.layers)
 
+    @property
+    def seconds(self) -> float:
+        return sum(layer.seconds for layer in self.layers)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the bound was tried, up to a divergence."""
+        return not self.interrupted and all(layer.complete for layer in self.layers)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no operation leads to a new state any more: longer lists show nothing new."""
+        return self.complete and not self.found and self.layers[-1].states == 0
+
     def sentence(self) -> str:
         """What was shown, to be quoted."""
         c = self.configuration
+        ids = "1 token id" if self.bound.tokens == 1 else f"{self.bound.tokens} token ids"
         scope = (
-            f"{self.bound.tokens} token ids, {c.device_slots} device and {c.host_slots} host "
-            f"slots, page size {c.page_size}, {c.write_policy}, {c.eviction_policy}"
+            f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, page size "
+            f"{c.page_size}, {c.write_policy}, {c.eviction_policy} "
+            f"({', '.join(self.bound.alphabet)})"
         )
         if self.found:
-            shortest = len(self.found[0].operations)
-            return f"the shortest divergence has {shortest} operations within {scope}"
-        return f"no divergence within {self.depth} operations over {scope}"
+            length = min(len(found.operations) for found in self.found)
+            return f"the shortest divergence has {_operations(length)} {scope}"
+        if self.exhausted:
+            return f"no divergence within any number of operations {scope}"
+        return f"no divergence within {_operations(self.depth)} {scope}"
 
 
-class Attempt(Protocol):
-    """Plays ``path``, which is known to agree, and ``operation`` after it on a fresh cache."""
-
-    def __call__(self, path: Operations, operation: Operation) -> Divergence | Reference:
-        """The divergence at ``operation``, or the model as it is after it."""
+def _operations(count: int) -> str:
+    return "1 operation" if count == 1 else f"{count} operations"
 
 
-class Explorer:
+Hear = Callable[[Sequence[State], Expanded], None]
+Expand = Callable[[Sequence[State], Hear], None]
+"""Tries everything after the given states, and tells what became of some of them at a time.
+
+It tells so in the order of the states, and raises KeyboardInterrupt where it is to end early.
+"""
+
+
+class Search:
     """Runs one exploration. ``emit`` hears of every layer as it ends."""
 
     def __init__(
         self,
-        attempt: Attempt,
         configuration: Configuration,
-        dialect: Dialect,
         bound: Bound,
+        expand: Expand,
         *,
-        deadline: float | None = None,
         emit: Callable[[Layer], None] = lambda layer: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._attempt = attempt
-        self._configuration = configuration
-        self._dialect = dialect
         self._bound = bound
-        self._deadline = deadline
+        self._expand = expand
         self._emit = emit
         self._clock = clock
+        self._seen: set[bytes] = set()
+        self._names: dict[Operation, Operation] = {}
+        self.result = Exploration(bound, configuration)
+        self.states = self.transitions = 0
 
     def run(self) -> Exploration:
-        """Depth by depth; stops after the first depth with a divergence, or when time is up."""
-        result = Exploration(self._bound, self._configuration)
-        seen = {state_key(Reference(self._configuration, self._dialect))}
-        frontier: list[Operations] = [()]
+        """Depth by depth; stops after the first depth with a divergence, or that is cut short."""
+        result = self.result
+        frontier = [State()]
         for depth in range(1, self._bound.depth + 1):
-            frontier, layer = self._layer(depth, frontier, seen, result.found)
-            result.layers.append(layer)
-            self._emit(layer)
-            if result.found or not layer.complete or not frontier:
+            frontier = self._layer(depth, frontier)
+            if result.found or not result.complete or not frontier:
                 break
         return result
 
-    def _layer(
-        self, depth: int, frontier: list[Operations], seen: set[object], found: list[Found]
-    ) -> tuple[list[Operations], Layer]:
-        started, transitions = self._clock(), 0
-        reached: list[Operations] = []
-        for path in frontier:
-            for operation in self._alphabet(path):
-                if self._deadline is not None and self._clock() >= self._deadline:
-                    late = Layer(depth, len(reached), transitions, False, self._clock() - started)
-                    return reached, late
-                transitions += 1
-                key = self._try(path, operation, found)
-                if key is not None and key not in seen:
-                    seen.add(key)
-                    reached.append((*path, operation))
-        return reached, Layer(depth, len(reached), transitions, True, self._clock() - started)
+    def _layer(self, depth: int, frontier: Sequence[State]) -> list[State]:
+        began, states, transitions = self._clock(), self.states, self.transitions
+        reached: list[State] = []
+        complete = True
 
-    def _alphabet(self, path: Operations) -> list[Operation]:
-        model = Reference(self._configuration, self._dialect)
-        for operation in path:
-            model.apply(operation)
-        return list(alphabet(model, self._bound, path))
+        def hear(asked: Sequence[State], expanded: Expanded) -> None:
+            nonlocal complete
+            complete = complete and expanded.complete
+            reached.extend(self._join(asked, expanded))
 
-    def _try(self, path: Operations, operation: Operation, found: list[Found]) -> object | None:
-        """The key of the state after one more operation; None after a divergence."""
-        ended = self._attempt(path, operation)
-        if isinstance(ended, Reference):
-            return state_key(ended)
-        if ended.key not in {other.divergence.key for other in found}:
-            found.append(Found(ended, (*path, operation)))
-        return None
-
-
-# -- the alphabet ----------------------------------------------------------------------------------
-
-
-def alphabet(model: Reference, bound: Bound, path: Operations) -> Iterator[Operation]:
-    """Every legal operation in this state, up to renaming of token ids that have not appeared."""
-    for operation in _candidates(model, bound, path):
-        if rules.refusal(model, operation) is None:
-            yield operation
-
-
-def _candidates(model: Reference, bound: Bound, path: Operations) -> Iterator[Operation]:
-    configuration, page = model.configuration, model.page_size
-    for tokens in _token_lists(model, bound, path):
-        yield ops.Insert(tokens)
-        if any(True for _ in model.tree.peek(model.tree.whole_pages(None, tokens))):
-            yield ops.Match(tokens)
-            if bound.locks:
-                yield ops.Lock(tokens)
-                yield ops.LockHost(tokens)
-    used_device = configuration.device_slots - model.device_free()
-    used_host = configuration.host_slots - model.host_free()
-    yield from (ops.EvictDevice(n) for n in range(page, used_device + 1, page))
-    yield from (ops.EvictHost(n) for n in range(page, used_host + 1, page))
-    for node in model.tree.by_path.values():
-        if not node.on_device:
-            yield ops.LoadBack(node.path.tokens)
-    if model.queued_loads:
-        yield ops.StartLoads()
-    yield from (ops.CompleteWrites(n + 1) for n in range(len(model.writes)))
-    yield from (ops.CompleteLoads(n + 1) for n in range(len(model.started_loads)))
-    for node in dict.fromkeys(model.locks):
-        yield ops.Unlock(node.path.tokens)
-    for node in dict.fromkeys(model.host_locks):
-        yield ops.UnlockHost(node.path.tokens)
-
-
-def _token_lists(model: Reference, bound: Bound, path: Operations) -> Iterator[tuple[int, ...]]:
-    """Lists of whole pages up to the device's size; a new token id is the next one."""
-    appeared = max((t for op in path for t in getattr(op, "tokens", ())), default=0)
-    most = model.configuration.device_slots // model.page_size
-    for length in range(1, most + 1):
-        for pages in product(range(1, bound.tokens + 1), repeat=length):
-            if _in_order_of_appearance(pages, appeared):
-                yield tuple(page for page in pages for _ in range(model.page_size))
-
-
-def _in_order_of_appearance(pages: tuple[int, ...], appeared: int) -> bool:
-    for page in pages:
-        if page > appeared + 1:
-            return False
-        appeared = max(appeared, page)
-    return True
-
-
-# -- the state -------------------------------------------------------------------------------------
-
-
-def state_key(model: Reference) -> object:
-    """What the model's future depends on, clocks as an order."""
-    nodes = list(model.tree.by_path.values())
-    accessed = {node.path: i for i, node in enumerate(sorted(nodes, key=lambda n: n.last_access))}
-    created = {node.path: i for i, node in enumerate(sorted(nodes, key=lambda n: n.creation))}
-    facts = frozenset(
-        (
-            node.path,
-            node.length,
-            node.on_device,
-            node.on_host,
-            node.lock_ref,
-            node.host_lock,
-            node.transfer,
-            node.hit_count,
-            node.priority,
-            accessed[node.path],
-            created[node.path],
+        try:
+            self._expand(frontier, hear)
+        except KeyboardInterrupt:
+            complete, self.result.interrupted = False, True
+        layer = Layer(
+            depth,
+            self.states - states,
+            self.transitions - transitions,
+            complete,
+            self._clock() - began,
         )
-        for node in nodes
-    )
-    return facts, model.transfers(), model.held_paths()
+        self.result.layers.append(layer)
+        self._emit(layer)
+        return reached
+
+    def _join(self, asked: Sequence[State], expanded: Expanded) -> list[State]:
+        """The states to go on from."""
+        if expanded.start is not None:
+            self._seen.add(expanded.start)
+        self.transitions += expanded.transitions
+        self._note(expanded.found)
+        return [
+            State((*asked[reached.index].operations, self._named(reached.operation)), reached.key)
+            for reached in expanded.reached
+            if self._is_new(reached.key) or not self._bound.join
+        ]
+
+    def _is_new(self, key: bytes) -> bool:
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        self.states += 1
+        return True
+
+    def _named(self, operation: Operation) -> Operation:
+        """One object for equal operations, of which there are few."""
+        return self._names.setdefault(operation, operation)
+
+    def _note(self, found: Sequence[Found]) -> None:
+        known = {other.divergence.key for other in self.result.found}
+        for one in found:
+            if one.divergence.key not in known:
+                known.add(one.divergence.key)
+                self.result.found.append(one)

@@ -1,125 +1,210 @@
-"""The parent's side of an exploration: a worker explores, and a hang or a death is a divergence."""
+"""Explorations of one target, a configuration after another, with what they found as findings."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
+from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
 from hicache_verify import events
-from hicache_verify.asking import ask, detail, open_worker, say
-from hicache_verify.autopsy import Ending, judge
+from hicache_verify.bound import Bound
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.catalogue.resemblance import resembles
-from hicache_verify.cells import Cell
+from hicache_verify.cells import BadCell, Cell, Selection
+from hicache_verify.crew import Crew
 from hicache_verify.executor import Executor
-from hicache_verify.explore import Bound, Exploration, Found, Layer
+from hicache_verify.explore import Exploration, Found, Hear, Layer, Search, State
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import (
-    Attempt,
-    Attempted,
-    Case,
-    Explore,
-    Explored,
-    Layered,
-    Opened,
-    Reply,
-)
+from hicache_verify.messages import Attempt, Attempted, Case, Expand, Opened
 from hicache_verify.replay import Step
 from hicache_verify.targets import TargetSpec
 from hicache_verify.watch import Limits
 
 SOURCE = "exhaustive"
+DEVICE_PAGES, HOST_PAGES = 2, 3
 
 
 @attrs.frozen
 class Explorations:
-    """Where explorations run."""
+    """What is to be explored. ``seconds`` are for all configurations together.
 
-    executor: Executor
+    Pools are counted in tokens; by default they hold two pages on the device and three on the host.
+    Raises ValueError for pools that no cache can have.
+    """
+
     spec: TargetSpec
-    limits: Limits
+    bound: Bound
+    selection: Selection = attrs.field(factory=Selection)
+    device_slots: int | None = None
+    host_slots: int | None = None
+    seconds: float | None = None
+    workers: int = 1
+    limits: Limits = attrs.field(factory=Limits)
 
-    def run(
+    def __attrs_post_init__(self) -> None:
+        for size in self.selection.page_sizes:
+            self.configuration(Cell("write_back", size, "lru"))
+
+    def configuration(self, cell: Cell) -> Configuration:
+        device, host = self.device_slots, self.host_slots
+        return Configuration(
+            write_policy=cell.write_policy,
+            eviction_policy=cell.eviction_policy,
+            page_size=cell.page_size,
+            device_slots=DEVICE_PAGES * cell.page_size if device is None else device,
+            host_slots=HOST_PAGES * cell.page_size if host is None else host,
+        )
+
+
+@attrs.define
+class Result:
+    """What the explorations came to; ``problem`` says in one line why that is nothing."""
+
+    target: Description | None = None
+    explorations: list[Exploration] = attrs.field(factory=list)
+    findings: list[Finding] = attrs.field(factory=list)
+    interrupted: bool = False
+    problem: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """An exploration that proved nothing, or was interrupted, has not agreed."""
+        if self.findings:
+            return events.DIVERGED
+        return events.ERROR if self.problem or self.interrupted else events.AGREE
+
+    @property
+    def sentence(self) -> str:
+        return "; ".join(exploration.sentence() for exploration in self.explorations)
+
+
+class Explorer:
+    """Does one thing, once. ``emit`` hears of findings and progress, ``hear`` of each layer."""
+
+    def __init__(
         self,
-        configuration: Configuration,
-        bound: Bound,
-        seconds: float | None,
+        asked: Explorations,
+        executor: Executor,
         *,
         emit: events.Listener = lambda event: None,
-        hear: Callable[[Layer], None] = lambda layer: None,
-    ) -> tuple[Exploration, tuple[Finding, ...]]:
-        """Explore; findings are emitted too. CannotRun where target or configuration cannot be."""
-        began = time.monotonic()
-        layers: list[Layer] = []
+        hear: Callable[[Cell, Layer], None] = lambda cell, layer: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._asked = asked
+        self._emit = emit
+        self._hear = hear
+        self._clock = clock
+        self._began = clock()
+        self._until: float | None = None
+        self._search: Search | None = None
+        self._cell: Cell | None = None
+        self._crew = Crew(executor, asked.spec, asked.limits, asked.workers, self._progress)
+        self._result = Result()
 
-        def listen(reply: Reply) -> None:
-            if isinstance(reply, Layered):
-                layers.append(reply.layer)
-                hear(reply.layer)
-
-        worker, opened = open_worker(self.executor, self.spec)
-        emit(self._started(opened, configuration, seconds))
+    def run(self) -> Result:
+        """CannotRun where target or configuration cannot be."""
+        result = self._result
         try:
-            said = ask(worker, Explore(configuration, bound, seconds), hear=listen)
+            self._explore(self._open())
+        except KeyboardInterrupt:
+            result.interrupted = True
         finally:
-            worker.close()
-        if isinstance(said, Explored):
-            exploration = said.exploration
-        else:
-            ended = self._ended(said)
-            exploration = Exploration(bound, configuration, layers, [ended])
-        findings = tuple(
-            self._finding(number, found, exploration, opened, time.monotonic() - began)
-            for number, found in enumerate(exploration.found, 1)
-        )
-        for finding in findings:
-            emit(events.FindingFound(finding))
-            emit(events.FindingSettled(finding))
-        return exploration, findings
+            self._crew.close()
+        nothing = not all(exploration.depth for exploration in result.explorations)
+        if nothing and not result.findings and not result.interrupted:
+            result.problem = "time was up before all single operations were tried"
+        return result
 
-    def _started(
-        self, opened: Opened, configuration: Configuration, seconds: float | None
-    ) -> events.CampaignStarted:
-        return events.CampaignStarted(
-            target=opened.description,
-            spec=self.spec,
-            cells=(_cell(configuration),),
-            left_out=(),
-            seed=0,
-            examples=None,
-            budget=seconds,
-            versions=opened.versions,
-            seconds=0.0,
+    def _open(self) -> tuple[Opened, tuple[Cell, ...]]:
+        asked = self._asked
+        self._emit(events.TargetOpening(asked.spec))
+        opened = self._crew.open()
+        self._result.target = opened.description
+        try:
+            cells = asked.selection.expand(opened.description)
+        except BadCell as error:
+            raise CannotRun(str(error)) from error
+        self._emit(
+            events.CampaignStarted(
+                target=opened.description,
+                spec=asked.spec,
+                cells=cells,
+                left_out=asked.selection.left_out(opened.description),
+                seed=0,
+                examples=None,
+                budget=asked.seconds,
+                versions=opened.versions,
+                seconds=self._seconds(),
+                workers=asked.workers,
+            )
         )
+        return opened, cells
 
-    def _ended(self, said: Reply | Ending) -> Found:
-        divergence = judge(said, self.limits) if isinstance(said, Ending) else None
-        if divergence is None or not isinstance(said, Ending) or said.case is None:
-            raise CannotRun(f"the exploration failed: {say(said)}", detail(said))
-        return Found(divergence, said.case.operations)
+    def _explore(self, target: tuple[Opened, tuple[Cell, ...]]) -> None:
+        opened, cells = target
+        end = None if self._asked.seconds is None else self._clock() + self._asked.seconds
+        for number, cell in enumerate(cells, 1):
+            now, left = self._clock(), len(cells) - number + 1
+            self._until = None if end is None else now + max(0.0, end - now) / left
+            self._emit(events.CellStarted(cell, number, len(cells)))
+            exploration = self._search_in(cell)
+            for found in exploration.found:
+                self._tell(self._finding(found, cell, exploration, opened))
+            if exploration.interrupted:
+                raise KeyboardInterrupt
+
+    def _search_in(self, cell: Cell) -> Exploration:
+        configuration, bound = self._asked.configuration(cell), self._asked.bound
+
+        def job(batch: tuple[State, ...]) -> Expand | None:
+            seconds = None if self._until is None else self._until - self._clock()
+            if seconds is not None and seconds <= 0:
+                return None
+            return Expand(configuration, bound, batch, seconds)
+
+        def expand(states: Sequence[State], hear: Hear) -> None:
+            self._crew.expand(states, hear, job)
+
+        self._cell = cell
+        self._search = Search(
+            configuration, bound, expand, emit=lambda layer: self._hear(cell, layer)
+        )
+        self._result.explorations.append(self._search.result)
+        return self._search.run()
+
+    def _progress(self) -> None:
+        search, cell = self._search, self._cell
+        if search is None or cell is None:
+            return
+        depth = f"depth {len(search.result.layers) + 1}"
+        counts = search.states, search.transitions
+        self._emit(events.Progress(cell, depth, self._seconds(), *counts, False))
+
+    def _seconds(self) -> float:
+        return self._clock() - self._began
+
+    # -- findings ----------------------------------------------------------------------------------
+
+    def _tell(self, finding: Finding) -> None:
+        self._result.findings.append(finding)
+        self._emit(events.FindingFound(finding))
+        self._emit(events.FindingSettled(finding))
 
     def _finding(
-        self, number: int, found: Found, exploration: Exploration, opened: Opened, seconds: float
+        self, found: Found, cell: Cell, exploration: Exploration, opened: Opened
     ) -> Finding:
-        case = Case(exploration.configuration, found.operations)
-        after = FoundAfter(exploration.transitions, exploration.transitions, seconds)
         likeness = resembles(found.divergence, opened.description.release)
         divergence = attrs.evolve(found.divergence, resembles=likeness)
-        cell = _cell(exploration.configuration)
-        steps = () if divergence.kind in ("hang", "death") else self._steps(case)
+        case = Case(exploration.configuration, found.operations)
+        after = FoundAfter(exploration.transitions, exploration.transitions, self._seconds())
+        fatal = divergence.kind in ("hang", "death")
+        steps = () if fatal or exploration.interrupted else self._steps(case)
+        number = len(self._result.findings) + 1
         return Finding(number, cell, SOURCE, 0, divergence, case, after, True, 0, steps)
 
     def _steps(self, case: Case) -> tuple[Step, ...]:
-        worker, _ = open_worker(self.executor, self.spec)
-        try:
-            said = ask(worker, Attempt(case, keep_steps=True))
-        finally:
-            worker.close()
+        said = self._crew.ask(Attempt(case, keep_steps=True))
         return said.steps if isinstance(said, Attempted) else ()
-
-
-def _cell(configuration: Configuration) -> Cell:
-    return Cell(configuration.write_policy, configuration.page_size, configuration.eviction_policy)

@@ -10,9 +10,10 @@ import attrs
 from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
 from hicache_model.operations import REQUEST_OPERATIONS, Operation
+from hicache_verify.bound import Bound, Operations
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.explore import Bound, Exploration, Layer
+from hicache_verify.explore import Expanded, State
 from hicache_verify.replay import Step
 
 Key: TypeAlias = tuple[str, str, str]
@@ -87,15 +88,20 @@ class Minimize:
 
 
 @attrs.frozen
-class Explore:
-    """Try everything within ``bound`` on caches of ``configuration``, for so many seconds."""
+class Expand:
+    """Try every operation of the alphabet after each of ``states``, for so many seconds.
+
+    ``without`` are lists of operations that have ended a worker before. The reply is Expanded.
+    """
 
     configuration: Configuration
     bound: Bound
+    states: tuple[State, ...]
     seconds: float | None
+    without: frozenset[Operations] = frozenset()
 
 
-Job: TypeAlias = Leg | Attempt | Minimize | Explore
+Job: TypeAlias = Leg | Attempt | Minimize | Expand
 
 
 # -- replies ---------------------------------------------------------------------------------------
@@ -165,20 +171,6 @@ class Attempted:
 
 
 @attrs.frozen
-class Layered:
-    """One depth of an exploration is done."""
-
-    layer: Layer
-
-
-@attrs.frozen
-class Explored:
-    """What an exploration came to."""
-
-    exploration: Exploration
-
-
-@attrs.frozen
 class Broken:
     """The engine itself failed, not the target."""
 
@@ -186,6 +178,4 @@ class Broken:
     detail: str
 
 
-Reply: TypeAlias = (
-    Opened | Refused | Found | Minimized | LegDone | Attempted | Layered | Explored | Broken
-)
+Reply: TypeAlias = Opened | Refused | Found | Minimized | LegDone | Attempted | Expanded | Broken

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import importlib.metadata
 import os
 import platform
@@ -23,11 +24,10 @@ from typing import Any
 
 from hicache_impl.target import TargetFactory
 from hicache_model.dialects import Dialect
-from hicache_model.operations import Operation
-from hicache_model.reference import Reference
 from hicache_verify import output
 from hicache_verify.divergence import Divergence
-from hicache_verify.explore import Explorer, Operations
+from hicache_verify.expanding import Expander
+from hicache_verify.explore import Expanded
 from hicache_verify.guard import Guard, RefusedConfiguration
 from hicache_verify.isolation import run_isolated
 from hicache_verify.journal import Journal, JournalReader, Phase
@@ -36,10 +36,8 @@ from hicache_verify.messages import (
     Attempted,
     Broken,
     Case,
-    Explore,
-    Explored,
+    Expand,
     Job,
-    Layered,
     Leg,
     LegDone,
     Minimize,
@@ -96,11 +94,11 @@ class Worker:
         self._reader = reader
         self._limits = limits
 
-    def do(self, job: Job) -> LegDone | Attempted | Minimized | Explored | Refused:
+    def do(self, job: Job) -> LegDone | Attempted | Minimized | Expanded | Refused:
         if isinstance(job, Leg):
             return self._search(job)
-        if isinstance(job, Explore):
-            return self._explore(job)
+        if isinstance(job, Expand):
+            return self._expand(job)
         if isinstance(job, Attempt):
             return self._attempt(job)
         return self._isolated(job) if job.isolated else self._minimize(job.case, job.divergence)
@@ -125,26 +123,11 @@ class Worker:
                 raise  # Hypothesis calls it flaky when a leg ends in the middle of its examples
         return session.done()
 
-    def _explore(self, job: Explore) -> Explored | Refused:
+    def _expand(self, job: Expand) -> Expanded | Refused:
         guard = Guard(self._factory, self._journal, exact=True)
-
-        def attempt(path: Operations, operation: Operation) -> Divergence | Reference:
-            ended = guard.start(job.configuration) or guard.skip_to(path) or guard.step(operation)
-            if ended is not None:
-                return ended
-            assert guard.lockstep is not None
-            return guard.lockstep.model
-
-        explorer = Explorer(
-            attempt,
-            job.configuration,
-            Dialect.of(self._factory.description.release),
-            job.bound,
-            deadline=None if job.seconds is None else time.monotonic() + job.seconds,
-            emit=lambda layer: self._connection.send(Layered(layer)),
-        )
+        dialect = Dialect.of(self._factory.description.release)
         try:
-            return Explored(explorer.run())
+            return Expander(guard, dialect, job).run()
         except RefusedConfiguration as error:
             return Refused("RefusedConfiguration", str(error))
 
@@ -209,6 +192,7 @@ def main(arguments: list[str]) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - told to the parent, in one line
         connection.send(Refused(type(error).__name__, _one_line(error), traceback.format_exc()))
         return 0
+    gc.freeze()  # what was imported stays: no collection needs to look through it again
     journal.phase(Phase.IDLE)
     connection.send(Opened(factory.description, versions()))
     worker = Worker(factory, connection, journal, reader, limits)

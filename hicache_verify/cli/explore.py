@@ -8,22 +8,56 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hicache_verify.cli.codes import AGREED, DIVERGED
-from hicache_verify.cli.options import CONTEXT, Asked, json_option, target_options, target_spec
-from hicache_verify.cli.run import DEFAULT_OUT
+from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTED
+from hicache_verify.cli.options import (
+    CONTEXT,
+    Asked,
+    Seconds,
+    comma_list,
+    cores,
+    json_option,
+    sizes,
+    target_options,
+    target_spec,
+)
+from hicache_verify.cli.run import DEFAULT_OUT, MOST_WORKERS, refuse_unwritable, selection
 
 if TYPE_CHECKING:
-    from hicache_model.configuration import Configuration
-    from hicache_verify.explore import Exploration, Layer
-    from hicache_verify.findings import Finding
+    from hicache_verify.bound import Bound
+    from hicache_verify.exploring import Explorations, Result
     from hicache_verify.report.files import Files
+
+
+def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return () if value is None else comma_list(ctx, param, value)
 
 
 @click.command(context_settings=CONTEXT)
 @target_options
-@click.option("--write-policy", default="write_back", show_default=True, metavar="P")
-@click.option("--eviction-policy", default="lru", show_default=True, metavar="P")
-@click.option("--page-size", type=int, default=1, show_default=True, metavar="N")
+@click.option(
+    "--write-policy",
+    callback=comma_list,
+    default="write_back",
+    show_default=True,
+    metavar="P[,P]|all",
+    help="One exploration each.",
+)
+@click.option(
+    "--eviction-policy",
+    callback=comma_list,
+    default="lru",
+    show_default=True,
+    metavar="P[,P]|all",
+    help="One exploration each.",
+)
+@click.option(
+    "--page-size",
+    callback=sizes,
+    default="1",
+    show_default=True,
+    metavar="N[,N]",
+    help="Tokens a page.",
+)
 @click.option(
     "--depth",
     type=click.IntRange(1, 50),
@@ -41,23 +75,34 @@ if TYPE_CHECKING:
     help="Different token ids (pages, where a page is longer).",
 )
 @click.option(
-    "--device-slots",
-    type=int,
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="Tokens on the device.",
+    "--device-slots", type=int, metavar="N", help="Tokens on the device.  [default: 2 pages]"
+)
+@click.option("--host-slots", type=int, metavar="N", help="Tokens on the host.  [default: 3 pages]")
+@click.option(
+    "--with",
+    "extras",
+    callback=_extras,
+    metavar="WORD[,WORD]",
+    help="More operations: locks, requests, chunked, namespaces, priorities.",
 )
 @click.option(
-    "--host-slots", type=int, default=3, show_default=True, metavar="N", help="Tokens on the host."
+    "--no-join",
+    is_flag=True,
+    help="Try every list to its end, also where another led to the same state.",
 )
-@click.option("--locks", is_flag=True, help="Locks and pins are operations too.")
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**7),
+    type=Seconds(),
     default=600.0,
     show_default=True,
     metavar="SECONDS",
+    help="For all explorations together.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    metavar="N",
+    help="Processes that explore at the same time.  [default: one a core]",
 )
 @click.option(
     "--out",
@@ -72,99 +117,87 @@ def explore(
     asked: Asked,
     out: Path,
     as_json: bool,
-    budget: float,
-    **bounds: Any,
+    **options: Any,
 ) -> int:
     """Try every list of operations within a bound: a proof, or the shortest trace there is.
 
     Lists that lead to the same state are joined. Exit code 0: no divergence within the bound that
-    was reached; 1: a divergence; 2: could not run.
+    was reached; 1: a divergence; 2: could not run; 130: interrupted, with what was shown until
+    then.
     """
-    from hicache_verify.executor import LocalExecutor
-    from hicache_verify.explore import Bound
+    wanted = _asked(asked, **options)
+    refuse_unwritable(out)
+    return _explore(wanted, out, as_json)
+
+
+def _asked(
+    asked: Asked,
+    *,
+    write_policy: tuple[str, ...],
+    eviction_policy: tuple[str, ...],
+    page_size: tuple[int, ...],
+    device_slots: int | None,
+    host_slots: int | None,
+    budget: float,
+    workers: int | None,
+    **bound: Any,
+) -> Explorations:
     from hicache_verify.exploring import Explorations
-    from hicache_verify.report.files import Files
-    from hicache_verify.watch import Limits
 
-    configuration = _configuration(**bounds)
-    bound = Bound(bounds["depth"], bounds["tokens"], bounds["locks"])
-    limits, files = Limits(), Files(out)
-    spec = target_spec(asked)
-    hear = (lambda layer: None) if as_json else _say_layer
-    where = Explorations(LocalExecutor(limits), spec, limits)
-    explored, findings = where.run(configuration, bound, budget, emit=files, hear=hear)
-    if as_json:
-        _write_json(explored, findings, files, spec)
-    else:
-        _show(explored, findings, files)
-    return DIVERGED if explored.found else AGREED
-
-
-def _configuration(
-    write_policy: str,
-    eviction_policy: str,
-    page_size: int,
-    device_slots: int,
-    host_slots: int,
-    **_: Any,
-) -> Configuration:
-    from hicache_model.configuration import Configuration
-
+    cells = selection(write_policy, page_size, eviction_policy)
     try:
-        return Configuration(
-            write_policy=write_policy,
-            eviction_policy=eviction_policy,
-            page_size=page_size,
-            device_slots=device_slots,
-            host_slots=host_slots,
+        return Explorations(
+            target_spec(asked),
+            _bound(**bound),
+            cells,
+            device_slots,
+            host_slots,
+            budget,
+            cores() if workers is None else workers,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _say_layer(layer: Layer) -> None:
-    rate = layer.transitions / layer.seconds if layer.seconds else 0.0
-    cut = "" if layer.complete else ", cut short by the budget"
-    click.echo(
-        f"depth {layer.depth:>2}   {layer.transitions:>9,} transitions   {layer.states:>9,} new "
-        f"states   {rate:>7,.0f} transitions/s{cut}"
+def _bound(*, depth: int, tokens: int, extras: tuple[str, ...], no_join: bool) -> Bound:
+    from hicache_verify.bound import Bound
+
+    return Bound(depth, tokens, extras, not no_join)
+
+
+def _explore(wanted: Explorations, out: Path, as_json: bool) -> int:
+    from hicache_verify.events import to_all
+    from hicache_verify.executor import LocalExecutor
+    from hicache_verify.exploring import Explorer
+    from hicache_verify.report import exploration, json_report
+    from hicache_verify.report.files import Files
+    from hicache_verify.report.progress import Progress
+    from hicache_verify.report.terminal import console
+
+    files, progress = Files(out), Progress(console(stderr=True))
+    layers = exploration.Layers(console(), progress.stop)
+    explorer = Explorer(
+        wanted,
+        LocalExecutor(wanted.limits),
+        emit=to_all(files, progress),
+        hear=(lambda cell, layer: None) if as_json else layers,
     )
+    try:
+        result = explorer.run()
+    finally:
+        progress.stop()
+    if as_json:
+        json_report.write(sys.stdout, exploration.as_json(wanted, result, files.path))
+    else:
+        exploration.show(result, wanted.spec, files.path, console())
+    return _exit_code(result, files, as_json)
 
 
-def _show(explored: Exploration, findings: tuple[Finding, ...], files: Files) -> None:
-    from hicache_verify.report.finding_text import finding_text
-    from hicache_verify.report.terminal import WIDTH, console
-
-    out = console()
-    for finding in findings:
-        path = files.path(finding)
-        trace = None if path is None else str(path)
-        again = None if path is None else f"hicache-verify replay {path}"
-        out.print()
-        out.print(finding_text(finding, min(out.width, WIDTH), trace, again))
-    mark = "✗" if explored.found else "✓"
-    out.print(
-        f"\n{mark} {explored.sentence()}: {explored.states:,} states, "
-        f"{explored.transitions:,} transitions"
-    )
-
-
-def _write_json(
-    explored: Exploration, findings: tuple[Finding, ...], files: Files, spec: Any
-) -> None:
-    from hicache_verify.report import json_report
-
-    seconds = sum(layer.seconds for layer in explored.layers)
-    report = {
-        "target": spec.target,
-        "release": spec.version,
-        "verdict": "diverged" if explored.found else "agree",
-        "sentence": explored.sentence(),
-        "states": explored.states,
-        "transitions": explored.transitions,
-        "depth": explored.depth,
-        "complete": all(layer.complete for layer in explored.layers),
-        "seconds": round(seconds, 3),
-        "divergences": [json_report.divergence(f, files.path(f)) for f in findings],
-    }
-    json_report.write(sys.stdout, report)
+def _exit_code(result: Result, files: Files, as_json: bool) -> int:
+    for problem in files.problems.values():
+        click.echo(f"hicache-verify: a finding could not be written whole: {problem}", err=True)
+    if result.problem is not None and not as_json:
+        click.echo(f"hicache-verify: {result.problem}", err=True)
+    if result.interrupted:
+        return INTERRUPTED
+    return {"agree": AGREED, "diverged": DIVERGED}.get(result.verdict, COULD_NOT_RUN)

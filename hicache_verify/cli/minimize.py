@@ -10,6 +10,7 @@ import click
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
+    Seconds,
     json_option,
     read_trace,
     target_of_trace,
@@ -28,7 +29,7 @@ DEFAULT_BUDGET = 60.0
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**6),
+    type=Seconds(),
     default=DEFAULT_BUDGET,
     show_default=True,
     metavar="SECONDS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,21 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
 
 NATIVE_OPTIONS = frozenset({"device"})
 """Those that only our own cache has."""
+
+
+class Seconds(click.FloatRange):
+    """A budget: a number from 0.1 to ten million, which nan is not."""
+
+    def __init__(self) -> None:
+        super().__init__(0.1, 10**7)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return found
 
 
 def target_options(command: F) -> F:

@@ -13,6 +13,7 @@ from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTE
 from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
+    Seconds,
     comma_list,
     cores,
     json_option,
@@ -73,7 +74,7 @@ SOURCES = {
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**7),
+    type=Seconds(),
     metavar="SECONDS",
     help="For all combinations together; 60 if there are no --examples.",
 )
@@ -149,7 +150,7 @@ def run(
         budget = DEFAULT_BUDGET
     plan = Plan(
         spec=target_spec(asked),
-        selection=_selection(write_policy, page_size, eviction_policy),
+        selection=selection(write_policy, page_size, eviction_policy),
         seed=seed,
         examples=examples,
         budget=budget,
@@ -160,11 +161,11 @@ def run(
     )
     if resume is not None:
         return _go_on(resume, plan, as_json)
-    _refuse_unwritable(out)
+    refuse_unwritable(out)
     return _run(plan, out, as_json)
 
 
-def _selection(
+def selection(
     write_policies: tuple[str, ...], page_sizes: tuple[int, ...], eviction: tuple[str, ...]
 ) -> Selection:
     from hicache_verify.cells import BadCell, Selection
@@ -242,7 +243,7 @@ def _exit_code(finished: CampaignFinished, as_json: bool) -> int:
     return {"agree": AGREED, "diverged": DIVERGED}.get(finished.verdict, COULD_NOT_RUN)
 
 
-def _refuse_unwritable(out: Path) -> None:
+def refuse_unwritable(out: Path) -> None:
     """Before the run, not after it: the nearest folder that exists must be one to write in."""
     place = out.absolute()
     while not place.exists() and place != place.parent:

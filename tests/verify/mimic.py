@@ -23,7 +23,9 @@ RELEASE = "0.5.18"
 
 
 class Pool:
-    """Gives each owner a page of its own, the lowest free one."""
+    """Gives each owner a page of its own, the lowest free one, or the one at index ``take``."""
+
+    take = 0
 
     def __init__(self, pages: range) -> None:
         self.free = list(pages)
@@ -37,7 +39,7 @@ class Pool:
         self.free.sort()
         for owner in wanted:
             if owner not in self.owned:
-                self.owned[owner] = self.free.pop(0)
+                self.owned[owner] = self.free.pop(self.take)
 
 
 Mishap = Callable[[Operation, "Mimic"], None]
@@ -57,14 +59,13 @@ class Mimic:
     def perform(self, operation: Operation) -> Outcome:
         self.mishap(operation, self)
         outcome = self.model.apply(operation)
+        self._take_stock()
         if isinstance(outcome, Matched) and isinstance(operation, Match):
             found = Path(operation.namespace, operation.tokens[: outcome.device_length])
-            self._take_stock()
             return attrs.evolve(outcome, slots=self._slots(self.device, found))
         return outcome
 
     def observe(self) -> Snapshot:
-        self._take_stock()
         bare = self.model.snapshot()
         page = self.configuration.page_size
         requests = {n: self._dressed_request(n, r) for n, r in bare.requests.items()}

@@ -1,0 +1,101 @@
+"""When two states of an exploration are the same: when everything that both sides show is equal.
+
+That is the model's facts, and of the target its nodes with their slots, the free lists in their
+order, the bytes in every slot, transfers and requests. Of the clocks only the order counts, the
+model's and the target's own. Nothing is known of what a target does not show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import TypeVar
+
+from hicache_model.reference import Reference, Running
+from hicache_model.snapshot import Node, Path, Snapshot
+from hicache_model.tree import TreeNode
+
+T = TypeVar("T", Node, TreeNode)
+
+DIGEST = 16
+"""Bytes. Two of 10^12 different states have the same digest with a chance of 10^-15."""
+
+
+def state_key(model: Reference, shown: Snapshot) -> bytes:
+    """A digest of the state; the same in every process."""
+    state = (_of_model(model), _of_target(shown))
+    return blake2b(repr(state).encode(), digest_size=DIGEST).digest()
+
+
+def _of_model(model: Reference) -> object:
+    nodes = _in_order(model.tree.by_path.values())
+    facts = [
+        (
+            *_name(node.path),
+            node.length,
+            node.on_device,
+            node.on_host,
+            node.lock_ref,
+            node.host_lock,
+            node.transfer,
+            node.hit_count,
+            node.priority,
+        )
+        for node in nodes
+    ]
+    requests = [(number, _of_request(r)) for number, r in sorted(model.requests.items())]
+    return facts, _orders(nodes), model.transfers(), model.held_paths(), requests
+
+
+def _of_request(running: Running) -> object:
+    """With what a snapshot does not show of it: where its prompt ends, and its priority."""
+    anchor = running.anchor
+    return (
+        running.tokens,
+        running.prompt_length,
+        running.namespace,
+        running.priority,
+        running.computed,
+        running.protected,
+        None if anchor is None else anchor.path,
+    )
+
+
+def _of_target(shown: Snapshot) -> object:
+    """What the model does not have; in all else the two are known to agree."""
+    nodes = _in_order(node for node in shown.nodes.values() if node is not None)
+    return (
+        [(node.device, node.host) for node in nodes],
+        _orders(nodes),
+        tuple(shown.device_free),
+        tuple(shown.host_free),
+        [(transfer.device, transfer.host) for transfer in shown.transfers],
+        [request.row for _, request in sorted(shown.requests.items())],
+        _content(shown.device_kv),
+        _content(shown.host_kv),
+    )
+
+
+def _in_order(nodes: Iterable[T]) -> list[T]:
+    return sorted(nodes, key=lambda node: _name(node.path))
+
+
+def _name(path: Path) -> tuple[str, tuple[int, ...]]:
+    return path.namespace or "", path.tokens
+
+
+def _orders(nodes: Sequence[Node] | Sequence[TreeNode]) -> tuple[list[int], list[int]]:
+    """Who was used, and who was made, before whom: all that a policy can read of a clock."""
+    return _order(nodes, lambda node: node.last_access), _order(nodes, lambda node: node.creation)
+
+
+def _order(
+    nodes: Sequence[Node] | Sequence[TreeNode], tick: Callable[[Node | TreeNode], int]
+) -> list[int]:
+    ticks = sorted({tick(node) for node in nodes})
+    rank = {value: index for index, value in enumerate(ticks)}
+    return [rank[tick(node)] for node in nodes]
+
+
+def _content(content: Sequence[int] | Mapping[int, int]) -> object:
+    return sorted(content.items()) if isinstance(content, Mapping) else tuple(content)
