@@ -8,7 +8,6 @@ differently on purpose from ``dialects``. Transfers finish when an operation say
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heapify, heappop, heappush
 
 import attrs
 
@@ -27,6 +26,7 @@ from hicache_model.outcomes import (
     Outcome,
     OutOfMemory,
 )
+from hicache_model.order import LeafOrder
 from hicache_model.policies import POLICIES
 from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
 from hicache_model.tree import Tree, TreeNode
@@ -87,6 +87,7 @@ class Reference:
         self._counted: dict[TreeNode, tuple[int, int, int, int]] = {}
         self._totals = [0, 0, 0, 0]
         self._stale: set[TreeNode] = set()
+        self._device_order, self._host_order = LeafOrder(self.policy), LeafOrder(self.policy)
 
     def apply(self, operation: ops.Operation) -> Outcome:
         """Raises nothing for an operation that ``rules.refusal`` allows."""
@@ -115,6 +116,7 @@ class Reference:
             _keep(self._device_leaves, node, is_device_leaf(node, children))
             _keep(self._host_leaves, node, is_host_leaf(node, children))
         self._stale |= looked_at
+        tree.touched |= looked_at
 
     def take_stale(self) -> tuple[set[TreeNode], set[Path]]:
         """Nodes whose view may have changed, and paths that left the tree, since the last call."""
@@ -144,6 +146,8 @@ class Reference:
             self._device_leaves.discard(gone)
             self._host_leaves.discard(gone)
             self._stale.discard(gone)
+            self._device_order.changed.discard(gone)
+            self._host_order.changed.discard(gone)
         self.tree.remove(node)
 
     def device_leaves(self) -> set[TreeNode]:
@@ -201,7 +205,7 @@ class Reference:
         """Free device leaves in policy order until ``count`` tokens are free; returns the freed."""
         freed = 0
         staged: list[TreeNode] = []  # written back by this eviction: pinned until their copies end
-        for victim in self._in_policy_order(self.device_leaves):
+        for victim in self._in_order(self._device_order, self.device_leaves):
             if self._demote(victim, staged):
                 freed += victim.length
             elif not self.write_back or self.dialect.victim_without_host_room == "drop":
@@ -213,20 +217,24 @@ class Reference:
         self._pin(staged, -1)
         return freed
 
-    def _in_policy_order(self, leaves: Callable[[], set[TreeNode]]) -> Iterator[TreeNode]:
+    def _in_order(
+        self, order: LeafOrder, leaves: Callable[[], set[TreeNode]]
+    ) -> Iterator[TreeNode]:
         """The leaves, least key first, and a parent in its turn once it has become one.
 
-        Nothing that an eviction does changes a key, so one heap serves all of it.
+        Nothing that an eviction does changes a key.
         """
-        heap = [(self.policy(node), node) for node in leaves()]
-        heapify(heap)
-        while heap:
-            _, node = heappop(heap)
-            parent = node.parent
-            yield node
+        self.settle()
+        for kept in (self._device_order, self._host_order):
+            kept.changed |= self.tree.touched
+        self.tree.touched.clear()
+        order.begin(leaves())
+        while (victim := order.next(leaves())) is not None:
+            parent = victim.parent
+            yield victim
             if parent in leaves():
                 assert parent is not None
-                heappush(heap, (self.policy(parent), parent))
+                order.add(parent)
 
     def _demote(self, victim: TreeNode, staged: list[TreeNode]) -> bool:
         """Keep only the host copy, under write_back making one first; False if there is none."""
@@ -249,7 +257,7 @@ class Reference:
     def evict_host(self, count: int) -> None:
         """Free unpinned host leaves in policy order until ``count`` tokens are freed."""
         freed = 0
-        for victim in self._in_policy_order(self.host_leaves):
+        for victim in self._in_order(self._host_order, self.host_leaves):
             if not victim.host_lock:
                 self._remove(victim)
                 freed += victim.length

@@ -2,7 +2,7 @@
 
 Facts of a node: its prefix, whether it is on the device and on the host, who locks it, and the
 counters that eviction policies read. Nothing that follows from them is stored, except ``lock_ref``,
-which is the number of holders at or below the node, and a set of nodes whose facts changed.
+which is the number of holders at or below the node, and sets of nodes whose facts changed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ class TreeNode:
 
 
 class Tree:
-    """Find, split, add and remove nodes; keeps the clock and what changed."""
+    """Find, split, add and remove nodes; keeps the clock and what changed.
+
+    ``touched`` are nodes whose policy key may have changed without another fact.
+    """
 
     def __init__(self, page_size: int) -> None:
         self.page_size = page_size
@@ -63,6 +66,7 @@ class Tree:
         self.root = TreeNode(Path(None, ()), 0, None, on_device=True, on_host=True)
         self.by_path: dict[Path, TreeNode] = {}
         self.changed: set[TreeNode] = set()
+        self.touched: set[TreeNode] = set()
         self.removed: set[Path] = set()
         self.clock = 0
 
@@ -72,6 +76,7 @@ class Tree:
 
     def touch(self, node: TreeNode) -> None:
         node.last_access = self.tick()
+        self.touched.add(node)
 
     def whole_pages(self, namespace: str | None, tokens: tuple[int, ...]) -> Path:
         """The path of ``tokens`` cut to whole pages."""
@@ -173,6 +178,7 @@ class Tree:
         for gone in self.subtree(node):
             del self.by_path[gone.path]
             self.changed.discard(gone)
+            self.touched.discard(gone)
             self.removed.add(gone.path)
 
     def subtree(self, node: TreeNode) -> list[TreeNode]:
