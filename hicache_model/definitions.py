@@ -60,15 +60,16 @@ class Family:
 
     def __init__(self, nodes: Mapping[Path, Node | None]) -> None:
         self.nodes = {path: node for path, node in nodes.items() if node is not None}
+        self.parents = {path: parent_path(node) for path, node in self.nodes.items()}
         self.children: dict[Path | None, list[Node]] = {}
-        for node in self.nodes.values():
-            self.children.setdefault(parent_path(node), []).append(node)
+        for path, above in self.parents.items():
+            self.children.setdefault(above, []).append(self.nodes[path])
 
     def children_of(self, node: Node) -> list[Node]:
         return self.children.get(node.path, [])
 
     def parent_of(self, node: Node) -> Node | None:
-        path = parent_path(node)
+        path = self.parents[node.path]
         return None if path is None else self.nodes.get(path)
 
     def subtree(self, node: Node) -> Iterator[Node]:

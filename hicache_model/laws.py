@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from typing import TypeAlias
 
 import attrs
 
@@ -20,13 +21,20 @@ from hicache_model.definitions import (
     evictable_size,
     is_device_leaf,
     is_on_path,
-    parent_path,
     protected_size,
 )
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfMemory
 from hicache_model.policies import POLICIES
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
+
+
+FREE = "the free list"
+
+Owner: TypeAlias = Path | int | str
+"""A node, by its path; a running request, by its number; or ``FREE``."""
+
+Owners: TypeAlias = dict[int, list[Owner]]
 
 
 @attrs.define(slots=False)
@@ -46,6 +54,27 @@ class Step:
     @cached_property
     def old_family(self) -> Family:
         return Family(self.before.nodes if self.before else {})
+
+    @cached_property
+    def device_owners(self) -> Owners:
+        """Owners of each device page; a request owns its row beyond what the tree holds for it."""
+        page = self.configuration.page_size
+        owners: Owners = {slot: [FREE] for slot in self.after.device_free}
+        for path, node in self.family.nodes.items():
+            for slot in _pages_of(node.device or (), page):
+                owners.setdefault(slot, []).append(path)
+        for number, request in self.after.requests.items():
+            for slot in _pages_of(request.row[request.protected :], page):
+                owners.setdefault(slot, []).append(number)
+        return owners
+
+    @cached_property
+    def host_owners(self) -> Owners:
+        owners: Owners = {slot: [FREE] for slot in self.after.host_free}
+        for path, node in self.family.nodes.items():
+            for slot in node.host or ():
+                owners.setdefault(slot, []).append(path)
+        return owners
 
 
 @attrs.define(frozen=True, slots=True)
@@ -203,7 +232,7 @@ def _no_orphan(step: Step) -> Iterator[Violation]:
             yield Violation(
                 f"node {node.path} is in the tree with no copy in any tier", (node.path,)
             )
-        above = parent_path(node)
+        above = step.family.parents[node.path]
         if above is not None and above not in step.family.nodes:
             yield Violation(f"node {node.path} has no parent {above} in the tree", (node.path,))
     for transfer in step.after.transfers:
@@ -285,11 +314,11 @@ def _free_once(step: Step) -> Iterator[Violation]:
     taught_by="SGLang #35769, #35501",
 )
 def _single_owner(step: Step) -> Iterator[Violation]:
-    for tier, owners in (("device", _device_owners(step)), ("host", _host_owners(step))):
-        for slot, names in owners.items():
-            distinct = sorted(set(names))
-            if len(distinct) > 1:
-                yield Violation(f"{tier} slot {slot} belongs to {' and to '.join(distinct)}")
+    for tier, owners in (("device", step.device_owners), ("host", step.host_owners)):
+        for slot, its in owners.items():
+            if len(its) > 1 and len(set(its)) > 1:
+                names = sorted({_name_of(owner) for owner in its})
+                yield Violation(f"{tier} slot {slot} belongs to {' and to '.join(names)}")
     for number, request in step.after.requests.items():
         held = request.row[: request.protected]
         wrong = [
@@ -321,8 +350,8 @@ def _conservation(step: Step) -> Iterator[Violation]:
     device = set(range(first, first + configuration.device_slots // page))
     host = set(range(configuration.host_slots))
     for tier, pool, owners in (
-        ("device", device, _device_owners(step)),
-        ("host", host, _host_owners(step)),
+        ("device", device, step.device_owners),
+        ("host", host, step.host_owners),
     ):
         unit = "page" if tier == "device" and page > 1 else "slot"
         lost = sorted(pool - owners.keys())
@@ -333,25 +362,14 @@ def _conservation(step: Step) -> Iterator[Violation]:
             yield Violation(f"{tier} {unit}s {strange} do not exist, but are owned or free")
 
 
-def _device_owners(step: Step) -> dict[int, list[str]]:
-    """Owners of each device page; a request owns its row beyond what the tree holds for it."""
-    page = step.configuration.page_size
-    owners: dict[int, list[str]] = {slot: ["the free list"] for slot in step.after.device_free}
-    for node in step.family.nodes.values():
-        for slot in sorted({s // page for s in node.device or ()}):
-            owners.setdefault(slot, []).append(f"node {node.path}")
-    for number, request in step.after.requests.items():
-        for slot in sorted({s // page for s in request.row[request.protected :]}):
-            owners.setdefault(slot, []).append(f"request {number}")
-    return owners
+def _pages_of(slots: Slots, page: int) -> Iterable[int]:
+    return slots if page == 1 else sorted({slot // page for slot in slots})
 
 
-def _host_owners(step: Step) -> dict[int, list[str]]:
-    owners: dict[int, list[str]] = {slot: ["the free list"] for slot in step.after.host_free}
-    for node in step.family.nodes.values():
-        for slot in node.host or ():
-            owners.setdefault(slot, []).append(f"node {node.path}")
-    return owners
+def _name_of(owner: Owner) -> str:
+    if isinstance(owner, Path):
+        return f"node {owner}"
+    return owner if isinstance(owner, str) else f"request {owner}"
 
 
 @law(
@@ -439,7 +457,7 @@ def _bytes(step: Step) -> Iterator[Violation]:
             wrong = [
                 slot
                 for slot, value in zip(slots or (), due, strict=False)
-                if (kind, slot) not in moving and content[slot] != value
+                if content[slot] != value and (kind, slot) not in moving
             ]
             if wrong:
                 yield Violation(
