@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -55,11 +56,18 @@ class Codec(Generic[T]):
 def encode_fields(value: Any) -> dict[str, Any]:
     """The fields that differ from their default, tuples as lists."""
     data: dict[str, Any] = {}
-    for field in attrs.fields(type(value)):
-        item = getattr(value, field.name)
-        if field.default is attrs.NOTHING or item != field.default:
-            data[field.name] = list(item) if isinstance(item, tuple) else item
+    cls: Any = type(value)
+    for name, default in _defaults(cls):
+        item = getattr(value, name)
+        if default is attrs.NOTHING or item != default:
+            data[name] = list(item) if isinstance(item, tuple) else item
     return data
+
+
+@cache
+def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
+    """The name of each field and its default."""
+    return tuple((field.name, field.default) for field in attrs.fields(cls))
 
 
 def decode_fields(cls: type[T], fields: Mapping[str, Any]) -> T:

@@ -13,7 +13,11 @@ _MODULUS = (1 << 61) - 1
 _FACTOR = 1_000_003
 
 
-@lru_cache(maxsize=1 << 16)
+REMEMBERED = 1 << 12
+"""Prefixes whose fingerprints are kept: many examples' worth, and a few MiB where they are long."""
+
+
+@lru_cache(REMEMBERED)
 def fingerprints(namespace: str | None, tokens: tuple[int, ...]) -> tuple[int, ...]:
     """One integer in 1..2**61-1 for each position of ``tokens``, the same in every process."""
     value = 7 if namespace is None else 11 + zlib.crc32(namespace.encode())

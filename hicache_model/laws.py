@@ -28,7 +28,6 @@ from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfM
 from hicache_model.policies import POLICIES
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
 
-
 FREE = "the free list"
 
 Owner: TypeAlias = Path | int | str

@@ -15,6 +15,7 @@ from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 from hicache_model.definitions import is_device_leaf, is_host_leaf
 from hicache_model.dialects import Dialect
+from hicache_model.order import LeafOrder
 from hicache_model.outcomes import (
     Admitted,
     Done,
@@ -26,7 +27,6 @@ from hicache_model.outcomes import (
     Outcome,
     OutOfMemory,
 )
-from hicache_model.order import LeafOrder
 from hicache_model.policies import POLICIES
 from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
 from hicache_model.tree import Tree, TreeNode

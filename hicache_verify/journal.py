@@ -32,7 +32,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 
 CAPACITY = 64 << 20  # of a sparse file: only what an example needs is ever touched
-MAX_CACHED = 1 << 16
+MAX_CACHED = 1 << 12  # operations seen lately; a run of a million has tens of thousands
 HEADER = 64
 
 _WORD = struct.Struct("=I")
@@ -221,6 +221,9 @@ class JournalReader:
         return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
 
 
+_as_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _frame(data: dict[str, Any]) -> bytes:
-    payload = json.dumps(data, separators=(",", ":")).encode()
+    payload = _as_json(data).encode()
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload
