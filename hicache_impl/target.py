@@ -22,7 +22,8 @@ class Description:
     """What a target is: shown in reports and written into traces.
 
     ``eviction_policies`` are those that the target knows. ``host_may_be_smaller`` says whether the
-    host pool may be no larger than the device pool.
+    host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
+    ``unified``.
     """
 
     target: str
@@ -30,6 +31,7 @@ class Description:
     origin: str
     eviction_policies: tuple[str, ...]
     host_may_be_smaller: bool = True
+    cache: str = "hiradix"
 
 
 class Target(Protocol):

@@ -1,13 +1,14 @@
 """What is derived, never stored: each kept set and size of a cache, defined once from the facts.
 
 The definitions hold for the reference's nodes and for the nodes of any snapshot alike. They are
-those of SGLang's HiRadixCache as its maintainers mean them (PR #23537 for host leaves).
+those of SGLang's caches as their maintainers mean them (PR #23537 for HiRadixCache's host leaves;
+``_is_host_leaf`` in unified_tree_core.py for UnifiedRadixCache's).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Protocol, TypeAlias
 
 from hicache_model.snapshot import Node, Path
 
@@ -21,6 +22,8 @@ class Facts(Protocol):
     def backed_up(self) -> bool: ...
     @property
     def lock_ref(self) -> int: ...
+    @property
+    def host_lock(self) -> int: ...
     @property
     def length(self) -> int: ...
 
@@ -37,6 +40,22 @@ def is_host_leaf(node: Facts, children: Iterable[Facts]) -> bool:
     if not node.evicted or node.lock_ref > 0:
         return False
     return not any(child.backed_up for child in children)
+
+
+def is_childless_host_leaf(node: Facts, children: Collection[Facts]) -> bool:
+    """Evicted, backed up, neither locked nor pinned, and no child at all."""
+    if not node.evicted or not node.backed_up:
+        return False
+    return node.lock_ref == 0 and node.host_lock == 0 and not children
+
+
+IsHostLeaf: TypeAlias = Callable[[Facts, Collection[Facts]], bool]
+
+HOST_LEAF: Mapping[str, IsHostLeaf] = {
+    "no_backed_up_child": is_host_leaf,
+    "no_child": is_childless_host_leaf,
+}
+"""Under the values of the dialect ``host_leaf``."""
 
 
 def evictable_size(nodes: Iterable[Facts]) -> int:
@@ -58,7 +77,10 @@ def parent_path(node: Node) -> Path | None:
 class Family:
     """Parents and children among the nodes of one complete snapshot."""
 
-    def __init__(self, nodes: Mapping[Path, Node | None]) -> None:
+    def __init__(
+        self, nodes: Mapping[Path, Node | None], host_leaf: str = "no_backed_up_child"
+    ) -> None:
+        self._is_host_leaf = HOST_LEAF[host_leaf]
         self.nodes = {path: node for path, node in nodes.items() if node is not None}
         self.parents = {path: parent_path(node) for path, node in self.nodes.items()}
         self.children: dict[Path | None, list[Node]] = {}
@@ -84,7 +106,7 @@ class Family:
         return {p for p, n in self.nodes.items() if is_device_leaf(n, self.children_of(n))}
 
     def host_leaves(self) -> set[Path]:
-        return {p for p, n in self.nodes.items() if is_host_leaf(n, self.children_of(n))}
+        return {p for p, n in self.nodes.items() if self._is_host_leaf(n, self.children_of(n))}
 
 
 def is_on_path(path: Path | None, end: Path) -> bool:

@@ -7,8 +7,8 @@ in their names; a row without ``last`` holds up to today.
 
 from __future__ import annotations
 
+import functools
 import re
-from functools import cache
 
 import attrs
 
@@ -22,9 +22,14 @@ def release_key(release: str) -> tuple[int, ...]:
     return (*numbers, int(match[2] or 0))
 
 
+HIRADIX, UNIFIED = "hiradix", "unified"
+CACHES = {HIRADIX: "HiRadixCache", UNIFIED: "UnifiedRadixCache"}
+"""The kinds of cache, and the classes' names."""
+
+
 @attrs.define(frozen=True, slots=True)
 class Row:
-    """One difference: from ``first`` to ``last`` (both included), ``name`` is ``value``."""
+    """One difference: ``name`` is ``value`` in ``cache`` from ``first`` to ``last``, included."""
 
     name: str
     value: str
@@ -32,11 +37,14 @@ class Row:
     last: str | None
     reason: str
     source: str
+    cache: str = HIRADIX
 
-    def holds_for(self, release: str) -> bool:
+    def holds_for(self, release: str, cache: str) -> bool:
         key = release_key(release)
-        return release_key(self.first) <= key and (
-            self.last is None or key <= release_key(self.last)
+        return (
+            cache == self.cache
+            and release_key(self.first) <= key
+            and (self.last is None or key <= release_key(self.last))
         )
 
 
@@ -137,14 +145,348 @@ ROWS: tuple[Row, ...] = (
         "order under the policy `priority`, no content.",
         "hiradix_cache.py, insert",
     ),
+    Row(
+        "split_refreshes",
+        "neither_half",
+        "0.5.9",
+        None,
+        "A split gives its upper half a new time and leaves the lower half as it was visited.",
+        "hiradix_cache.py, _split_node",
+    ),
+    Row(
+        "split_creation",
+        "now",
+        "0.5.9",
+        None,
+        "The upper half of a split node is as new as the split. Order only.",
+        "hiradix_cache.py, _split_node",
+    ),
+    Row(
+        "split_pins",
+        "lower_half",
+        "0.5.9",
+        None,
+        "A pin of a host copy stays with the lower half of a split node.",
+        "hiradix_cache.py, _split_node (host_ref_counter is not copied)",
+    ),
+    Row(
+        "host_leaf",
+        "no_backed_up_child",
+        "0.5.9",
+        None,
+        "A host leaf is evicted, unlocked and has no child that is backed up; pinned ones are "
+        "members and are passed over.",
+        "hiradix_cache.py, _update_host_leaf_status",
+    ),
+    Row(
+        "backup_of_orphan",
+        "refused",
+        "0.5.9",
+        None,
+        "A node is backed up only when its parent is; otherwise it waits for its next hit. Up to "
+        "0.5.10.post1 it was not refused, which broke the backup prefix: a finding.",
+        "hiradix_cache.py, write_backup (0.5.11)",
+    ),
+    Row(
+        "writes_start",
+        "one_by_one",
+        "0.5.9",
+        None,
+        "A write starts when it is decided, as a transfer of its own.",
+        "cache_controller.py, write",
+    ),
+    Row(
+        "write_back_waits",
+        "at_the_end",
+        "0.5.9",
+        None,
+        "Under write_back an eviction waits for its copies when it has chosen all its victims; "
+        "until then they are pinned on the host.",
+        "hiradix_cache.py, evict",
+    ),
+    Row(
+        "host_room_asked",
+        "request",
+        "0.5.9",
+        None,
+        "A backup without host room asks for its whole length.",
+        "hiradix_cache.py, write_backup",
+    ),
+    Row(
+        "host_pressure",
+        "leaves",
+        "0.5.9",
+        None,
+        "Host memory is made free by removing host leaves.",
+        "hiradix_cache.py, evict_host",
+    ),
+    Row(
+        "load_back_evicts",
+        "request",
+        "0.5.9",
+        None,
+        "A load back without device room evicts its whole length.",
+        "hiradix_cache.py, load_back",
+    ),
+    Row(
+        "load_pins",
+        "until_return",
+        "0.5.9",
+        None,
+        "The host copies of a load are pinned while it is decided; then only its device lock "
+        "keeps it.",
+        "hiradix_cache.py, load_back",
+    ),
+    Row(
+        "revived_counts",
+        "no",
+        "0.5.9",
+        None,
+        "An insert over an evicted node gives it new device KV and counts no hit.",
+        "hiradix_cache.py, insert",
+    ),
+    Row(
+        "insert_answers",
+        "on_device",
+        "0.5.9",
+        None,
+        "An insert answers how much was on the device already.",
+        "hiradix_cache.py, insert",
+    ),
+    Row(
+        "request_counts",
+        "each_insert",
+        "0.5.9",
+        None,
+        "Each insert that is not a chunk counts a hit on every node it passes.",
+        "hiradix_cache.py, insert",
+    ),
+    Row(
+        "unfinished_request",
+        "matches_again",
+        "0.5.9",
+        None,
+        "A request that goes on after an insert looks its prefix up again, and locks what it "
+        "finds.",
+        "radix_cache.py, cache_unfinished_req",
+    ),
+    Row(
+        "victim_without_host_room",
+        "drop",
+        "0.5.23",
+        None,
+        "Under write_back a device leaf that the host has no room for leaves the tree together "
+        "with what hangs below it, unless something there is locked or pinned.",
+        "unified_cache/unified_tree_core.py, drop_subtree_no_host",
+        UNIFIED,
+    ),
+    Row(
+        "scheduler_evicts",
+        "shortfall",
+        "0.5.23",
+        None,
+        "When memory is short the scheduler asks eviction only for what is missing.",
+        "allocator/base.py, evict_to_free_tokens",
+        UNIFIED,
+    ),
+    Row(
+        "abort_in_prefill",
+        "releases",
+        "0.5.23",
+        None,
+        "A request that is aborted between two chunks of its prompt is released without an insert.",
+        "scheduler.py, process_pending_chunked_abort",
+        UNIFIED,
+    ),
+    Row(
+        "prompt_boundary",
+        "split",
+        "0.5.23",
+        None,
+        "A finished request's prompt is inserted again with priority + 1, so that a node ends "
+        "where the prompt ends; it counts no hit.",
+        "unified_radix_cache.py, checkpoint_into_tree",
+        UNIFIED,
+    ),
+    Row(
+        "lookup_refreshes",
+        "path_afterwards",
+        "0.5.23",
+        None,
+        "A lookup gives new times to the path that it found, the root first, when it has ended. "
+        "Order only.",
+        "unified_cache/unified_tree_core.py, _match_post_processor",
+        UNIFIED,
+    ),
+    Row(
+        "hits_under_write_back",
+        "none",
+        "0.5.23",
+        None,
+        "Hits are counted only to decide on a backup, so under write_back none are, and the "
+        "policies lfu and slru order nodes as lru does. Tolerated: order only.",
+        "unified_cache/unified_tree_core.py, _inc_hit_count_and_check",
+        UNIFIED,
+    ),
+    Row(
+        "insert_priority_reaches",
+        "shared_half",
+        "0.5.23",
+        None,
+        "An insert that ends inside a node raises the priority of the shared half.",
+        "unified_cache/unified_tree_core.py, _insert_walk_step",
+        UNIFIED,
+    ),
+    Row(
+        "split_refreshes",
+        "lower_half",
+        "0.5.23",
+        None,
+        "A split gives the lower half, which nobody asked for, a newer time than the upper half. "
+        "Tolerated: order only. The comment beside it says the opposite.",
+        "unified_cache/unified_tree_core.py, _split_node",
+        UNIFIED,
+    ),
+    Row(
+        "split_creation",
+        "inherited",
+        "0.5.23",
+        None,
+        "Both halves of a split node are as old as the node was. Order only.",
+        "unified_cache/unified_tree_core.py, _split_node",
+        UNIFIED,
+    ),
+    Row(
+        "split_pins",
+        "both_halves",
+        "0.5.23",
+        None,
+        "A pin of a host copy holds all tokens that the node had when it was pinned, however it "
+        "is split.",
+        "unified_cache/components/full.py, redistribute_on_node_split",
+        UNIFIED,
+    ),
+    Row(
+        "host_leaf",
+        "no_child",
+        "0.5.23",
+        None,
+        "A host leaf is evicted, backed up, neither locked nor pinned, and has no child at all.",
+        "unified_cache/unified_tree_core.py, _is_host_leaf",
+        UNIFIED,
+    ),
+    Row(
+        "backup_of_orphan",
+        "ancestors_first",
+        "0.5.23",
+        None,
+        "The backup of a node brings with it those of its ancestors that are not backed up.",
+        "unified_cache/unified_tree_core.py, _build_backup_kv_action",
+        UNIFIED,
+    ),
+    Row(
+        "writes_start",
+        "queued",
+        "0.5.23",
+        None,
+        "A write is queued when it is decided; the end of a batch or the next poll starts all "
+        "queued writes as one transfer.",
+        "unified_radix_cache.py, flush_pending_backups",
+        UNIFIED,
+    ),
+    Row(
+        "write_back_waits",
+        "each_leaf",
+        "0.5.23",
+        None,
+        "Under write_back an eviction waits for the copy of each victim before it goes on.",
+        "unified_radix_cache.py, _evict_components",
+        UNIFIED,
+    ),
+    Row(
+        "host_room_asked",
+        "shortfall",
+        "0.5.23",
+        None,
+        "A backup without host room asks for what is missing.",
+        "unified_radix_cache.py, _execute_kv_backup",
+        UNIFIED,
+    ),
+    Row(
+        "host_pressure",
+        "duplicates_first",
+        "0.5.23",
+        None,
+        "Under write_back host memory is made free from the copies of nodes that are on the "
+        "device too, in the order in which they became such, device leaves last; then by removing "
+        "host leaves.",
+        "unified_cache/unified_tree_core.py, _reclaim_full_host_duplicates",
+        UNIFIED,
+    ),
+    Row(
+        "load_back_evicts",
+        "shortfall",
+        "0.5.23",
+        None,
+        "A load back without device room evicts what is missing.",
+        "unified_radix_cache.py, _load_back_transfers",
+        UNIFIED,
+    ),
+    Row(
+        "load_pins",
+        "anchor_until_ack",
+        "0.5.23",
+        None,
+        "The last node of a load is pinned on the host until the load is acknowledged.",
+        "unified_radix_cache.py, load_back",
+        UNIFIED,
+    ),
+    Row(
+        "revived_counts",
+        "yes",
+        "0.5.23",
+        None,
+        "An insert over an evicted node gives it new device KV and counts a hit.",
+        "unified_cache/unified_tree_core.py, _finish_insert_walk_node",
+        UNIFIED,
+    ),
+    Row(
+        "insert_answers",
+        "matched",
+        "0.5.23",
+        None,
+        "An insert answers how much was in the tree already, on the device or not.",
+        "unified_cache/unified_tree_core.py, _insert_commit_step",
+        UNIFIED,
+    ),
+    Row(
+        "request_counts",
+        "each_node_once",
+        "0.5.23",
+        None,
+        "A request counts a hit on each node once, in the insert that reaches it first, chunks "
+        "too.",
+        "unified_cache/unified_tree_core.py, _finish_insert_walk_node (inserted_len)",
+        UNIFIED,
+    ),
+    Row(
+        "unfinished_request",
+        "keeps_node",
+        "0.5.23",
+        None,
+        "A request that goes on after an insert locks the node that the insert ended on.",
+        "unified_radix_cache.py, checkpoint_into_tree",
+        UNIFIED,
+    ),
 )
 
 
 @attrs.define(frozen=True, slots=True)
 class Dialect:
-    """The rows that hold for one release, as attributes."""
+    """The rows that hold for one cache of one release, as attributes."""
 
     release: str
+    cache: str
     victim_without_host_room: str
     scheduler_evicts: str
     abort_in_prefill: str
@@ -152,18 +494,33 @@ class Dialect:
     lookup_refreshes: str
     hits_under_write_back: str
     insert_priority_reaches: str
+    split_refreshes: str
+    split_creation: str
+    split_pins: str
+    host_leaf: str
+    backup_of_orphan: str
+    writes_start: str
+    write_back_waits: str
+    host_room_asked: str
+    host_pressure: str
+    load_back_evicts: str
+    load_pins: str
+    revived_counts: str
+    insert_answers: str
+    request_counts: str
+    unfinished_request: str
 
     @classmethod
-    @cache
-    def of(cls, release: str) -> Dialect:
-        """Raises ValueError for a release that no row covers (before 0.5.9)."""
-        values = {row.name: row.value for row in ROWS if row.holds_for(release)}
-        missing = [
-            f.name for f in attrs.fields(cls) if f.name not in values and f.name != "release"
-        ]
+    @functools.cache
+    def of(cls, release: str, cache: str = HIRADIX) -> Dialect:
+        """Raises ValueError for a release that no row covers."""
+        values = {row.name: row.value for row in ROWS if row.holds_for(release, cache)}
+        named = ("release", "cache")
+        missing = [f.name for f in attrs.fields(cls) if f.name not in (*named, *values)]
         if missing:
+            first = min((row.first for row in ROWS if row.cache == cache), key=release_key)
             raise ValueError(
                 f"no dialect for release {release}: the table has no {', '.join(missing)}; "
-                "HiRadixCache is known from 0.5.9 on"
+                f"{CACHES[cache]} is known from {first} on"
             )
-        return cls(release=release, **values)
+        return cls(release=release, cache=cache, **values)

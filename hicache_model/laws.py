@@ -45,14 +45,16 @@ class Step:
     outcome: Outcome | None
     before: Snapshot | None
     after: Snapshot
+    host_leaf: str = "no_backed_up_child"
+    """The dialect of that name: what a host leaf is in this cache."""
 
     @cached_property
     def family(self) -> Family:
-        return Family(self.after.nodes)
+        return Family(self.after.nodes, self.host_leaf)
 
     @cached_property
     def old_family(self) -> Family:
-        return Family(self.before.nodes if self.before else {})
+        return Family(self.before.nodes if self.before else {}, self.host_leaf)
 
     @cached_property
     def device_owners(self) -> Owners:
@@ -138,12 +140,15 @@ def _host_leaves(step: Step) -> Iterator[Violation]:
         node = step.family.nodes[path]
         backed_up = [c.path for c in step.family.children_of(node) if c.backed_up]
         why = "it is on the device" if not node.evicted else f"it is locked ({node.lock_ref})"
+        if node.evicted and not node.lock_ref and node.host_lock:
+            why = f"it is pinned ({node.host_lock})"
         if node.evicted and backed_up:
             why = f"its child {backed_up[0]} is still backed up"
         yield Violation(f"node {path} is in evictable_host_leaves, but {why}", (path, *backed_up))
+    without = "child" if step.host_leaf == "no_child" else "backed-up child"
     for path in sorted(due - kept, key=_order):
         yield Violation(
-            f"node {path} is evicted, unlocked and has no backed-up child, but is not in "
+            f"node {path} is evicted, unlocked and has no {without}, but is not in "
             "evictable_host_leaves",
             (path,),
         )

@@ -104,8 +104,13 @@ class UnlockHost:
 
 
 @attrs.frozen(cache_hash=True)
+class StartWrites:
+    """Start all queued writes as one transfer; only caches that queue their writes know it."""
+
+
+@attrs.frozen(cache_hash=True)
 class CompleteWrites:
-    """The oldest ``count`` writes in flight finish, and the cache takes notice."""
+    """The oldest ``count`` started write transfers finish, and the cache takes notice."""
 
     count: int = fields.integer(least=1)
 
@@ -191,6 +196,7 @@ CACHE_OPERATIONS: tuple[type[Any], ...] = (
     Unlock,
     LockHost,
     UnlockHost,
+    StartWrites,
     CompleteWrites,
     CompleteLoads,
     Reset,
@@ -216,6 +222,7 @@ Operation: TypeAlias = (
     | Unlock
     | LockHost
     | UnlockHost
+    | StartWrites
     | CompleteWrites
     | CompleteLoads
     | Reset

@@ -2,7 +2,8 @@
 
 One contract for the model, for laws and for caches: a policy reads four counters and nothing else.
 Meaning and names are those of SGLang's ``mem_cache/evict_policy.py`` (same in 0.5.9 to 0.5.20; slru
-from 0.5.10). Ticks of the logical clock are unique, so keys never tie.
+from 0.5.10). Times of last access are unique, and break ties of creation: in UnifiedRadixCache both
+halves of a split are as old as the node was.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ def mru(node: Counters) -> tuple[int, ...]:
 
 def fifo(node: Counters) -> tuple[int, ...]:
     """First created."""
-    return (node.creation,)
+    return (node.creation, node.last_access)
 
 
 def filo(node: Counters) -> tuple[int, ...]:
     """Last created."""
-    return (-node.creation,)
+    return (-node.creation, node.last_access)
 
 
 def lfu(node: Counters) -> tuple[int, ...]:

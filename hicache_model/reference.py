@@ -13,7 +13,7 @@ import attrs
 
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
-from hicache_model.definitions import is_device_leaf, is_host_leaf
+from hicache_model.definitions import HOST_LEAF, is_device_leaf
 from hicache_model.dialects import Dialect
 from hicache_model.order import LeafOrder
 from hicache_model.outcomes import (
@@ -52,11 +52,20 @@ class Running:
     priority: int
     computed: int = 0
     protected: int = 0
+    inserted: int = 0  # nodes up to here have counted this request's hit
     anchor: TreeNode | None = None
 
     @property
     def prefilling(self) -> bool:
         return self.computed < self.prompt_length
+
+
+@attrs.define(slots=True, eq=False)
+class Pin:
+    """A hold on the host copy of ``node``; ``start`` is where its tokens began at that time."""
+
+    node: TreeNode
+    start: int
 
 
 class Reference:
@@ -68,7 +77,8 @@ class Reference:
         self.page_size = configuration.page_size
         self.write_back = configuration.write_policy == "write_back"
         self.policy = POLICIES[configuration.eviction_policy]
-        self.tree = Tree(configuration.page_size)
+        self.is_host_leaf = HOST_LEAF[dialect.host_leaf]
+        self.tree = Tree(configuration.page_size, dialect, self._note_duplicate)
         self._handlers = {
             cls: getattr(self, f"_op_{name}") for cls, name in ops.codec.names.items()
         }
@@ -76,12 +86,15 @@ class Reference:
 
     def _forget(self) -> None:
         self.tree.clear()
-        self.writes: list[TreeNode] = []
+        self.queued_writes: list[TreeNode] = []
+        self.writes: list[tuple[TreeNode, ...]] = []
         self.queued_loads: list[TreeNode] = []
         self.started_loads: list[tuple[TreeNode, ...]] = []
         self.requests: dict[int, Running] = {}
         self.locks: list[TreeNode] = []
-        self.host_locks: list[TreeNode] = []
+        self.host_locks: list[Pin] = []
+        self.load_pins: dict[TreeNode, Pin] = {}
+        self.duplicates: dict[TreeNode, None] = {}
         self._device_leaves: set[TreeNode] = set()
         self._host_leaves: set[TreeNode] = set()
         self._counted: dict[TreeNode, tuple[int, int, int, int]] = {}
@@ -114,7 +127,7 @@ class Reference:
         for node in looked_at:
             children = node.children.values()
             _keep(self._device_leaves, node, is_device_leaf(node, children))
-            _keep(self._host_leaves, node, is_host_leaf(node, children))
+            _keep(self._host_leaves, node, self.is_host_leaf(node, children))
         self._stale |= looked_at
         tree.touched |= looked_at
 
@@ -148,6 +161,7 @@ class Reference:
             self._stale.discard(gone)
             self._device_order.changed.discard(gone)
             self._host_order.changed.discard(gone)
+            self.duplicates.pop(gone, None)
         self.tree.remove(node)
 
     def device_leaves(self) -> set[TreeNode]:
@@ -199,6 +213,24 @@ class Reference:
             node.host_lock += pins
             self.tree.changed.add(node)
 
+    def _take_pin(self, node: TreeNode) -> Pin:
+        self._pin([node], 1)
+        return Pin(node, node.start)
+
+    def pinned_nodes(self) -> list[TreeNode]:
+        """The nodes that LockHost pinned, with repetition."""
+        return [pin.node for pin in self.host_locks]
+
+    def covered(self, pin: Pin) -> list[TreeNode]:
+        """The nodes that a pin holds: where a split leaves it on both halves, several."""
+        nodes = [pin.node]
+        if self.dialect.split_pins == "both_halves":
+            while nodes[-1].start > pin.start:
+                parent = nodes[-1].parent
+                assert parent is not None
+                nodes.append(parent)
+        return nodes
+
     # -- eviction ----------------------------------------------------------------------------------
 
     def evict_device(self, count: int) -> int:
@@ -241,8 +273,10 @@ class Reference:
         if not victim.on_host:
             if not self.write_back or not self._make_host_copy(victim):
                 return False
-            self._pin([victim], 1)
-            staged.append(victim)
+            if self.dialect.write_back_waits == "at_the_end":
+                self._pin([victim], 1)
+                staged.append(victim)
+            self._note_duplicate(victim)
         self._place(victim, device=False)
         return True
 
@@ -256,38 +290,88 @@ class Reference:
 
     def evict_host(self, count: int) -> None:
         """Free unpinned host leaves in policy order until ``count`` tokens are freed."""
-        freed = 0
+        freed = self._reclaim_duplicates(count)
         for victim in self._in_order(self._host_order, self.host_leaves):
+            if freed >= count:
+                break
             if not victim.host_lock:
                 self._remove(victim)
                 freed += victim.length
-            if freed >= count:
-                break
+
+    def _reclaim_duplicates(self, count: int) -> int:
+        """Free host copies of what is on the device too, where that is the first resort.
+
+        In the order in which they became duplicates, device leaves last. One that lost a copy keeps
+        its place until a reclaim comes by it.
+        """
+        freed, passed = 0, []
+        leaves = self.device_leaves()
+        for spare_leaves in (True, False):
+            for node in self.duplicates:
+                if freed >= count:
+                    break
+                if not (node.on_device and node.on_host):
+                    passed.append(node)
+                elif not (node.transfer or node.host_lock or (spare_leaves and node in leaves)):
+                    self._place(node, host=False)
+                    freed += node.length
+                    passed.append(node)
+        for node in passed:
+            self.duplicates.pop(node, None)
+        return freed
+
+    def _note_duplicate(self, node: TreeNode) -> None:
+        """Whether a node has settled copies in both tiers was looked at just now."""
+        if not self.write_back or self.dialect.host_pressure == "leaves":
+            return
+        if node.on_device and node.on_host and not node.transfer:
+            self.duplicates.setdefault(node)
+        else:
+            self.duplicates.pop(node, None)
 
     # -- backup and load back ----------------------------------------------------------------------
 
     def _make_host_copy(self, node: TreeNode) -> bool:
         """Take host room for a copy of ``node``, evicting host leaves when short."""
-        if self.host_free() < node.length:
-            self.evict_host(node.length)
+        free = self.host_free()
+        if free < node.length:
+            whole = self.dialect.host_room_asked == "request"
+            self.evict_host(node.length if whole else node.length - free)
             if self.host_free() < node.length:
                 return False
         self._place(node, host=True)
         return True
 
-    def _count_hit(self, node: TreeNode, chunked: bool) -> None:
+    def _count_hit(self, node: TreeNode) -> None:
         """Count a use; at the threshold back up, a child never before its parent."""
-        if chunked or (self.write_back and self.dialect.hits_under_write_back == "none"):
+        if self.write_back and self.dialect.hits_under_write_back == "none":
             return
         node.hit_count += 1
         self.tree.changed.add(node)
         due = not self.write_back and (node.hit_count >= self.configuration.write_through_threshold)
-        if node.on_host or not due or not (node.parent and node.parent.on_host):
+        if due and not node.on_host:
+            self._back_up(node)
+
+    def _back_up(self, node: TreeNode) -> None:
+        """Decide on the write of a node, after those of its ancestors that are not backed up."""
+        chain = [node]
+        while chain[-1].parent is not None and not chain[-1].parent.on_host:
+            chain.append(chain[-1].parent)
+        if len(chain) > 1 and self.dialect.backup_of_orphan == "refused":
             return
-        if self._make_host_copy(node):
-            self.writes.append(node)
-            self.tree.hold(node, 1)
-            node.transfer = "write"
+        for member in reversed(chain):
+            if not self._make_host_copy(member):
+                return
+            self.tree.hold(member, 1)
+            member.transfer = "write"
+            self.queued_writes.append(member)
+        if self.dialect.writes_start == "one_by_one":
+            self._start_writes()
+
+    def _start_writes(self) -> None:
+        if self.queued_writes:
+            self.writes.append(tuple(self.queued_writes))
+            self.queued_writes = []
 
     def _load_back(self, node: TreeNode, quota: int | None = None) -> int:
         """Queue the load of the evicted nodes up from ``node``: all or nothing."""
@@ -301,11 +385,13 @@ class Reference:
         self.tree.hold(node, 1)
         newly_protected = evictable - self.sizes()[0]
         self._pin(chain, 1)
+        free = self.device_free()
         loaded = total >= self.configuration.load_back_threshold and (
             quota is None or total <= quota - newly_protected
         )
-        if loaded and self.device_free() < total:
-            self.evict_device(total)
+        if loaded and free < total:
+            whole = self.dialect.load_back_evicts == "request"
+            self.evict_device(total if whole else total - free)
             loaded = self.device_free() >= total
         self.tree.hold(node, -1)
         self._pin(chain, -1)
@@ -316,6 +402,8 @@ class Reference:
             member.transfer = "queued load"
         self.queued_loads.append(chain[0])
         self.tree.hold(chain[0], 1)
+        if self.dialect.load_pins == "anchor_until_ack":
+            self.load_pins[chain[0]] = self._take_pin(chain[0])
         return total
 
     # -- lookup and insert -------------------------------------------------------------------------
@@ -330,19 +418,29 @@ class Reference:
                 device += node.length
             else:
                 host += node.length
+        if path.tokens and self.dialect.lookup_refreshes == "path_afterwards":
+            self.tree.refresh_path(node)
         return node, device, host
 
-    def _insert_path(self, path: Path, priority: int, chunked: bool) -> int:
-        """Give the KV of ``path`` to the tree; returns how much was on the device already."""
-        already, node = 0, self.tree.root
+    def _insert_path(self, path: Path, priority: int, counted: int) -> int:
+        """Give the KV of ``path`` to the tree; returns how much of it was in the tree already.
+
+        Nodes that end within the first ``counted`` tokens have counted this use before.
+        """
+        already, node, revived_count = 0, self.tree.root, self.dialect.revived_counts == "yes"
         for node in self.tree.walk(path, priority):
-            if node.on_device:
-                already += node.length
-                self._count_hit(node, chunked)
-            else:
+            revived = not node.on_device
+            if revived:
                 self._place(node, device=True)
+                self._note_duplicate(node)
+            if not revived or self.dialect.insert_answers == "matched":
+                already += node.length
+            if len(node.path.tokens) > counted and (revived_count or not revived):
+                self._count_hit(node)
         if len(node.path.tokens) < len(path.tokens):
-            self._count_hit(self.tree.add(node, path, priority), chunked)
+            node = self.tree.add(node, path, priority)
+            if len(path.tokens) > counted:
+                self._count_hit(node)
         return already
 
     # -- operations on the cache -------------------------------------------------------------------
@@ -353,7 +451,8 @@ class Reference:
 
     def _op_insert(self, op: ops.Insert) -> Outcome:
         path = self.tree.whole_pages(op.namespace, op.tokens)
-        return Inserted(self._insert_path(path, op.priority, op.chunked))
+        counted = len(path.tokens) if op.chunked else 0
+        return Inserted(self._insert_path(path, op.priority, counted))
 
     def _op_evict_device(self, op: ops.EvictDevice) -> Outcome:
         return Evicted(self.evict_device(op.count))
@@ -393,30 +492,43 @@ class Reference:
         node, _, _ = self._find(self.tree.whole_pages(op.namespace, op.tokens))
         node = _up_while(node, lambda n: not n.on_host)
         if node is not self.tree.root:
-            self.host_locks.append(node)
-            self._pin([node], 1)
+            self.host_locks.append(self._take_pin(node))
         return Done()
 
     def _op_unlock_host(self, op: ops.UnlockHost) -> Outcome:
         node = self.tree.by_path[Path(op.namespace, op.tokens)]
-        self.host_locks.remove(node)
-        self._pin([node], -1)
+        pin = next(pin for pin in self.host_locks if pin.node is node)
+        self.host_locks.remove(pin)
+        self._pin(self.covered(pin), -1)
+        return Done()
+
+    def _op_start_writes(self, op: ops.StartWrites | None = None) -> Outcome:
+        self._start_writes()
         return Done()
 
     def _op_complete_writes(self, op: ops.CompleteWrites) -> Outcome:
-        for node in self.writes[: op.count]:
-            self.tree.hold(node, -1)
-            _mark(node, "write", None)
+        for nodes in self.writes[: op.count]:
+            for node in nodes:
+                self.tree.hold(node, -1)
+                _mark(node, "write", None)
         del self.writes[: op.count]
+        self._start_writes()
         return Done()
 
     def _op_complete_loads(self, op: ops.CompleteLoads) -> Outcome:
         for nodes in self.started_loads[: op.count]:
             for node in nodes:
-                self.tree.hold(node, -1)
-                _mark(node, "load", None)
+                self._end_load(node)
         del self.started_loads[: op.count]
+        self._start_writes()
         return Done()
+
+    def _end_load(self, anchor: TreeNode) -> None:
+        self.tree.hold(anchor, -1)
+        if anchor in self.load_pins:
+            self._pin(self.covered(self.load_pins.pop(anchor)), -1)
+        for node in _mark(anchor, "load", None):
+            self._note_duplicate(node)
 
     def _op_reset(self, op: ops.Reset) -> Outcome:
         removed = set(self.tree.by_path)
@@ -437,7 +549,13 @@ class Reference:
         self._op_start_loads()
         prefix = device + loaded
         running = Running(
-            op.tokens, len(op.tokens), op.namespace, op.priority, prefix, prefix, anchor
+            op.tokens,
+            len(op.tokens),
+            op.namespace,
+            op.priority,
+            computed=prefix,
+            protected=prefix,
+            anchor=anchor,
         )
         self.requests[op.request] = running
         try:
@@ -462,19 +580,21 @@ class Reference:
         except NoRoom as short:
             return OutOfMemory(short.needed)
         running.tokens += (op.token,)
+        self._start_writes()
         return Done()
 
     def _op_finish_request(self, op: ops.FinishRequest | ops.AbortRequest) -> Outcome:
         running = self.requests.pop(op.request)
         path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
-        self._insert_path(path, running.priority, chunked=False)
+        self._insert_path(path, running.priority, running.inserted)
         if self.dialect.prompt_boundary == "split":
             prompt = self.tree.whole_pages(
                 running.namespace, running.tokens[: min(running.prompt_length, running.computed)]
             )
             if 0 < len(prompt.tokens) < len(path.tokens):
-                self._insert_path(prompt, running.priority + 1, chunked=True)
+                self._insert_path(prompt, running.priority + 1, len(prompt.tokens))
         self._release(running)
+        self._start_writes()
         return Done()
 
     def _op_abort_request(self, op: ops.AbortRequest) -> Outcome:
@@ -496,6 +616,7 @@ class Reference:
         self._allocate(running, length, asks=length + paged)
         if not running.prefilling:
             self._cache_unfinished(running, chunked=False)
+        self._start_writes()
 
     def _allocate(self, running: Running, length: int, *, asks: int) -> None:
         """Memory for ``length`` more tokens. Raises NoRoom when eviction frees too little."""
@@ -511,8 +632,16 @@ class Reference:
     def _cache_unfinished(self, running: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the tree's copy of it, and move the lock to its end."""
         path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
-        self._insert_path(path, running.priority, chunked)
-        node, _, _ = self._find(path)
+        once = self.dialect.request_counts == "each_node_once"
+        self._insert_path(
+            path, running.priority, len(path.tokens) if chunked and not once else running.inserted
+        )
+        if once:
+            running.inserted = len(path.tokens)
+        if self.dialect.unfinished_request == "matches_again":
+            node, _, _ = self._find(path)
+        else:
+            node = self.tree.by_path.get(path, self.tree.root)
         assert running.anchor is not None
         self.tree.hold(running.anchor, -1)
         self.tree.hold(node, 1)
@@ -542,23 +671,34 @@ class Reference:
         return tuple(self._transfers())
 
     def _transfers(self) -> Iterator[Transfer]:
-        for node in self.writes:
-            yield Transfer("write", True, (node.path,))
+        for nodes in self.writes:
+            yield Transfer("write", True, tuple(node.path for node in nodes))
+        for node in self.queued_writes:
+            yield Transfer("write", False, (node.path,))
         for nodes in self.started_loads:
             yield Transfer("load", True, tuple(node.path for node in nodes))
         for node in self.queued_loads:
             yield Transfer("load", False, (node.path,))
 
+    def unfinished_writes(self) -> list[TreeNode]:
+        """The nodes whose writes are not acknowledged, the oldest first."""
+        return [*(node for nodes in self.writes for node in nodes), *self.queued_writes]
+
     def in_flight(self) -> bool:
-        return bool(self.writes or self.queued_loads or self.started_loads)
+        return bool(self.queued_writes or self.writes or self.queued_loads or self.started_loads)
 
     def held_paths(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-        """The nodes held by Lock and by LockHost, in order of their paths, with repetition."""
-        locks, pins = (
+        """The nodes that are locked by Lock, and whose host copies are pinned, with repetition.
+
+        In order of their paths.
+        """
+        pins = (*self.host_locks, *self.load_pins.values())
+        pinned = [node for pin in pins for node in self.covered(pin)]
+        locks, host_locks = (
             tuple(sorted((node.path for node in nodes), key=_path_order))
-            for nodes in (self.locks, self.host_locks)
+            for nodes in (self.locks, pinned)
         )
-        return locks, pins
+        return locks, host_locks
 
     def request_views(self) -> dict[int, Request]:
         return {number: self._request_view(r) for number, r in self.requests.items()}
@@ -603,15 +743,18 @@ def _keep(members: set[TreeNode], node: TreeNode, belongs: bool) -> None:
         members.discard(node)
 
 
-def _mark(anchor: TreeNode, transfer: str, becomes: str | None) -> None:
+def _mark(anchor: TreeNode, transfer: str, becomes: str | None) -> list[TreeNode]:
     """What one transfer moves: the nodes up from its anchor that are in that transfer's state.
 
     Transfers above are older and, in stream order, acknowledged before.
     """
+    marked = []
     node: TreeNode | None = anchor
     while node is not None and node.transfer == transfer:
         node.transfer = becomes
+        marked.append(node)
         node = node.parent
+    return marked
 
 
 def _up_while(node: TreeNode, unwanted: Callable[[TreeNode], bool]) -> TreeNode:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from hicache_model import operations as ops
@@ -29,8 +29,8 @@ def reclaimable(reference: Reference) -> int:
     if not reference.write_back or not reference.host_locks:
         return evictable
     stuck: set[TreeNode] = set()
-    for pinned in reference.host_locks:
-        node: TreeNode | None = pinned
+    for pin in reference.host_locks:
+        node: TreeNode | None = pin.node
         while node is not None and node is not reference.tree.root:
             if node.on_device and not node.on_host:
                 _add_with_ancestors(reference, node, stuck)
@@ -74,6 +74,12 @@ def _start_loads(reference: Reference, op: ops.StartLoads) -> str | None:
     return None
 
 
+def _start_writes(reference: Reference, op: ops.StartWrites) -> str | None:
+    if reference.dialect.writes_start != "queued":
+        return "this cache starts each write when it decides on it"
+    return None
+
+
 def _lock(reference: Reference, op: ops.Lock) -> str | None:
     device, _, _ = cached_lengths(reference, reference.tree.whole_pages(op.namespace, op.tokens))
     return None if device else "nothing of its prefix is on the device, so there is no node to lock"
@@ -86,10 +92,12 @@ def _lock_host(reference: Reference, op: ops.LockHost) -> str | None:
     return "nothing of its prefix is backed up, so there is no host copy to pin"
 
 
-def _held(holders: str, taken_by: str) -> Callable[[Reference, Any], str | None]:
+def _held(
+    holders: Callable[[Reference], Iterable[TreeNode]], taken_by: str
+) -> Callable[[Reference, Any], str | None]:
     def rule(reference: Reference, op: ops.Unlock | ops.UnlockHost) -> str | None:
         node = reference.tree.by_path.get(Path(op.namespace, op.tokens))
-        if node is None or node not in getattr(reference, holders):
+        if node is None or node not in holders(reference):
             return f"no {taken_by} holds a node that ends exactly there"
         return None
 
@@ -113,7 +121,7 @@ def _reset(reference: Reference, op: ops.Reset) -> str | None:
         "a request runs": reference.requests,
         "a lock is held": reference.locks,
         "a host copy is pinned": reference.host_locks,
-        "a write is in flight": reference.writes,
+        "a write is queued or in flight": reference.queued_writes or reference.writes,
         "a load is queued or in flight": reference.queued_loads or reference.started_loads,
     }
     reasons = [reason for reason, members in busy.items() if members]
@@ -191,8 +199,9 @@ _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
     ops.StartLoads: _start_loads,
     ops.Lock: _lock,
     ops.LockHost: _lock_host,
-    ops.Unlock: _held("locks", "lock"),
-    ops.UnlockHost: _held("host_locks", "pin"),
+    ops.Unlock: _held(lambda reference: reference.locks, "lock"),
+    ops.UnlockHost: _held(lambda reference: reference.pinned_nodes(), "pin"),
+    ops.StartWrites: _start_writes,
     ops.CompleteWrites: _complete_writes,
     ops.CompleteLoads: _complete_loads,
     ops.Reset: _reset,

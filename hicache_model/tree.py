@@ -7,11 +7,12 @@ which is the number of holders at or below the node, and sets of nodes whose fac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import attrs
 
+from hicache_model.dialects import Dialect
 from hicache_model.snapshot import Path
 
 Edge: TypeAlias = tuple[str | None, tuple[int, ...]]
@@ -58,8 +59,12 @@ class Tree:
     ``touched`` are nodes whose policy key may have changed without another fact.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(
+        self, page_size: int, dialect: Dialect, on_split: Callable[[TreeNode], None]
+    ) -> None:
         self.page_size = page_size
+        self.dialect = dialect
+        self.on_split = on_split  # hears of every upper half
         self.clear()
 
     def clear(self) -> None:
@@ -115,29 +120,43 @@ class Tree:
     def walk(self, path: Path, priority: int | None = None) -> Iterator[TreeNode]:
         """Visit the nodes along ``path``, refreshing each; the last is split where ``path`` ends.
 
-        The whole node is refreshed, and its priority raised, before the split (dialects
-        ``lookup_refreshes``, ``insert_priority_reaches``). The next node is looked up only after
-        the caller has done with this one.
+        What is refreshed, and whose priority is raised to ``priority``, before and what after a
+        split are dialects. The next node is looked up only after the caller has done with this one.
         """
+        whole_node = self.dialect.insert_priority_reaches == "whole_node"
         node = self.root
         while len(node.path.tokens) < len(path.tokens):
             child = node.children.get(self.edge(path, len(node.path.tokens)))
             if child is None:
                 return
             self.touch(child)
-            if priority is not None and priority > child.priority:
-                child.priority = priority
-                self.changed.add(child)
+            if priority is not None and whole_node:
+                self._raise_priority(child, priority)
             shared = self.shared_length(child, path)
             if shared < child.length:
                 child = self.split(child, shared)
+            if priority is not None:
+                self._raise_priority(child, priority)
             yield child
             node = child
 
+    def refresh_path(self, node: TreeNode) -> None:
+        """Give the root and every node down to ``node`` a new time, in this order."""
+        path = [node]
+        while path[-1].parent is not None:
+            path.append(path[-1].parent)
+        for member in reversed(path):
+            self.touch(member)
+
+    def _raise_priority(self, node: TreeNode, priority: int) -> None:
+        if priority > node.priority:
+            node.priority = priority
+            self.changed.add(node)
+
     def split(self, lower: TreeNode, length: int) -> TreeNode:
-        """Cut ``lower``'s first ``length`` tokens into a new upper node, alike but for pins."""
+        """Cut ``lower``'s first ``length`` tokens into a new upper node, alike but for dialects."""
         assert lower.parent is not None
-        end = lower.start + length
+        dialect, end, now = self.dialect, lower.start + length, self.tick()
         upper = TreeNode(
             Path(lower.path.namespace, lower.path.tokens[:end]),
             length,
@@ -145,17 +164,21 @@ class Tree:
             on_device=lower.on_device,
             on_host=lower.on_host,
             lock_ref=lower.lock_ref,
+            host_lock=lower.host_lock if dialect.split_pins == "both_halves" else 0,
             transfer=lower.transfer,
             hit_count=lower.hit_count,
             priority=lower.priority,
-            last_access=self.tick(),
-            creation=self.clock,
+            last_access=now,
+            creation=lower.creation if dialect.split_creation == "inherited" else now,
         )
+        if dialect.split_refreshes == "lower_half":
+            self.touch(lower)
         lower.parent.children[self.edge(upper.path, upper.start)] = upper
         lower.parent, lower.length = upper, lower.length - length
         upper.children[self.edge(lower.path, lower.start)] = lower
         self.by_path[upper.path] = upper
         self.changed.update((upper, lower))
+        self.on_split(upper)
         return upper
 
     def add(self, parent: TreeNode, path: Path, priority: int) -> TreeNode:

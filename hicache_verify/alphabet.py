@@ -89,6 +89,8 @@ def _evictions(model: Reference) -> Iterator[Operation]:
 def _transfers(model: Reference) -> Iterator[Operation]:
     if model.queued_loads:
         yield ops.StartLoads()
+    if model.queued_writes:
+        yield ops.StartWrites()
     yield from (ops.CompleteWrites(n + 1) for n in range(len(model.writes)))
     yield from (ops.CompleteLoads(n + 1) for n in range(len(model.started_loads)))
 
@@ -96,7 +98,7 @@ def _transfers(model: Reference) -> Iterator[Operation]:
 def _held(model: Reference) -> Iterator[Operation]:
     for node in dict.fromkeys(model.locks):
         yield ops.Unlock(node.path.tokens, node.path.namespace)
-    for node in dict.fromkeys(model.host_locks):
+    for node in dict.fromkeys(model.pinned_nodes()):
         yield ops.UnlockHost(node.path.tokens, node.path.namespace)
 
 

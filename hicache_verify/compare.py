@@ -69,7 +69,8 @@ class QuickCompare:
             model.requests and actual.requests != model.request_views()
         ):
             return False
-        if not (model.locks or model.host_locks or actual.locks or actual.host_locks):
+        pins = model.host_locks or model.load_pins
+        if not (model.locks or pins or actual.locks or actual.host_locks):
             return True
         return (actual.locks, actual.host_locks) == model.held_paths()
 
@@ -310,4 +311,9 @@ def _explain_order(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]
 def by_time(snapshot: Snapshot, attribute: str) -> list[Path]:
     """The nodes in the order of one of their clocks, oldest first."""
     nodes = [node for node in snapshot.nodes.values() if node is not None]
-    return [node.path for node in sorted(nodes, key=attrgetter(attribute))]
+    clock = attrgetter(attribute)
+    return [node.path for node in sorted(nodes, key=lambda node: (clock(node), *_name(node)))]
+
+
+def _name(node: Node) -> tuple[str, Slots]:
+    return (node.path.namespace or "", node.path.tokens)

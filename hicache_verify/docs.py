@@ -14,7 +14,7 @@ from random import Random
 
 from hicache_model import operations as ops
 from hicache_model.configuration import WRITE_POLICIES, Configuration
-from hicache_model.dialects import ROWS, Dialect
+from hicache_model.dialects import CACHES, ROWS, Dialect
 from hicache_model.laws import LAWS
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path
@@ -160,7 +160,8 @@ def _laws() -> Iterator[str]:
     yield (
         "A law is judged on one snapshot of the cache under test, or on one step, without asking "
         "the\nmodel. They are judged in this order, and the first that is broken names the "
-        "finding.\n\n| law | sentence | taught by |\n| --- | --- | --- |\n"
+        "finding. What a host leaf is, is the dialect\n`host_leaf`: the first law is judged by "
+        "it.\n\n| law | sentence | taught by |\n| --- | --- | --- |\n"
     )
     for law in LAWS.values():
         yield f"| `{law.identifier}` | {law.sentence} | {law.taught_by} |\n"
@@ -177,9 +178,14 @@ def _dialects() -> Iterator[str]:
     yield "# Dialects\n\n" + HEAD
     yield (
         "What a release does differently on purpose. A known bug of a release is never on this "
-        "page:\nit is a finding.\n\n"
-        "| difference | value | releases | reason | source |\n| --- | --- | --- | --- | --- |\n"
+        "page:\nit is a finding.\n"
     )
-    for row in ROWS:
-        releases = f"{row.first} to {row.last}" if row.last else f"from {row.first}"
-        yield f"| {row.name} | {row.value} | {releases} | {row.reason} | {row.source} |\n"
+    for cache, name in CACHES.items():
+        yield (
+            f"\n## {name}\n\n"
+            "| difference | value | releases | reason | source |\n| --- | --- | --- | --- | --- |\n"
+        )
+        for row in ROWS:
+            if row.cache == cache:
+                releases = f"{row.first} to {row.last}" if row.last else f"from {row.first}"
+                yield f"| {row.name} | {row.value} | {releases} | {row.reason} | {row.source} |\n"

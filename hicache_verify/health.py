@@ -19,6 +19,7 @@ PACKAGES = (
     "click",
     "hypothesis",
     "Jinja2",
+    "msgspec",
     "numpy",
     "platformdirs",
     "psutil",

@@ -44,7 +44,9 @@ def _of_model(model: Reference) -> object:
         for node in nodes
     ]
     requests = [(number, _of_request(r)) for number, r in sorted(model.requests.items())]
-    return facts, _orders(nodes), model.transfers(), model.held_paths(), requests
+    duplicates = [_name(node.path) for node in model.duplicates] if model.duplicates else None
+    held = (model.held_paths(), duplicates)
+    return facts, _orders(nodes), model.transfers(), held, requests
 
 
 def _of_request(running: Running) -> object:
@@ -57,6 +59,7 @@ def _of_request(running: Running) -> object:
         running.priority,
         running.computed,
         running.protected,
+        running.inserted,
         None if anchor is None else anchor.path,
     )
 

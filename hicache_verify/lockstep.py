@@ -17,7 +17,6 @@ import attrs
 from hicache_impl.target import TargetFactory
 from hicache_model import rules
 from hicache_model.configuration import Configuration
-from hicache_model.dialects import Dialect
 from hicache_model.laws import Step, judge
 from hicache_model.operations import Operation, describe
 from hicache_model.outcomes import Done, Outcome
@@ -25,6 +24,7 @@ from hicache_model.reference import Reference
 from hicache_model.snapshot import Path, Snapshot
 from hicache_verify.compare import QuickCompare, explain
 from hicache_verify.divergence import Divergence, NodePair
+from hicache_verify.targets import dialect_of
 
 SMALL_TREE = 32
 """Up to this many nodes a complete snapshot is compared after every operation."""
@@ -46,7 +46,7 @@ class Lockstep:
         self.factory = factory
         self.configuration = configuration
         self.exact = exact
-        self.model = Reference(configuration, Dialect.of(factory.description.release))
+        self.model = Reference(configuration, dialect_of(factory.description))
         self.target = factory.build(configuration)
         self.quick = QuickCompare(self.model)
         self.performed: list[Operation] = []
@@ -126,8 +126,18 @@ class Lockstep:
         return None if fine else self._rerun()
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
-        step = Step(self.configuration, operation, self.outcome, before, self.actual)
+        step = self._law_step(operation, before)
         return not any(judge(step)) and not any(explain(self.model.snapshot(), self.actual))
+
+    def _law_step(self, operation: Operation | None, before: Snapshot | None) -> Step:
+        return Step(
+            self.configuration,
+            operation,
+            self.outcome,
+            before,
+            self.actual,
+            self.model.dialect.host_leaf,
+        )
 
     def _observe(self) -> Snapshot:
         try:
@@ -144,7 +154,7 @@ class Lockstep:
     # -- saying what parted ------------------------------------------------------------------------
 
     def _judge(self, operation: Operation, before: Snapshot) -> Divergence | None:
-        step = Step(self.configuration, operation, self.outcome, before, self.actual)
+        step = self._law_step(operation, before)
         for law, violation in judge(step):
             kind = "data" if law.identifier == "bytes" else "law"
             return self._divergence(

@@ -63,6 +63,7 @@ WEIGHTS: dict[type[Any], int] = {
     ops.Unlock: 4,
     ops.LockHost: 4,
     ops.UnlockHost: 4,
+    ops.StartWrites: 10,
     ops.CompleteWrites: 12,
     ops.CompleteLoads: 6,
     ops.Reset: 8,
@@ -88,7 +89,7 @@ class Menu:
         emphasis: Mapping[type[Any], int] = MappingProxyType({}),
     ) -> None:
         self.model = model
-        self.kinds = tuple(kinds)
+        self.kinds = tuple(kind for kind in kinds if _exists(model, kind))
         weights = {**WEIGHTS, **emphasis}
         self._totals = list(accumulate(weights[kind] for kind in self.kinds))
 
@@ -117,6 +118,11 @@ class Menu:
         if operation is None or rules.refusal(self.model, operation) is not None:
             return None
         return operation
+
+
+def _exists(model: Reference, kind: type[Any]) -> bool:
+    """Whether the model's cache knows this kind of operation at all."""
+    return kind is not ops.StartWrites or model.dialect.writes_start == "queued"
 
 
 def _pick(chooser: Chooser, options: Sequence[T]) -> T:
@@ -253,7 +259,7 @@ def _unlock(model: Reference, chooser: Chooser) -> ops.Operation | None:
 def _unlock_host(model: Reference, chooser: Chooser) -> ops.Operation | None:
     if not model.host_locks:
         return None
-    path = _pick(chooser, model.host_locks).path
+    path = _pick(chooser, model.pinned_nodes()).path
     return ops.UnlockHost(path.tokens, path.namespace)
 
 
@@ -348,6 +354,7 @@ _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
     ops.Unlock: _unlock,
     ops.LockHost: _lock_host,
     ops.UnlockHost: _unlock_host,
+    ops.StartWrites: lambda model, chooser: ops.StartWrites(),
     ops.CompleteWrites: _complete_writes,
     ops.CompleteLoads: _complete_loads,
     ops.Reset: _reset,
@@ -371,6 +378,7 @@ _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
     ops.LockHost: lambda model: model.host_free() < model.configuration.host_slots,
     ops.Unlock: lambda model: bool(model.locks),
     ops.UnlockHost: lambda model: bool(model.host_locks),
+    ops.StartWrites: lambda model: bool(model.queued_writes),
     ops.CompleteWrites: lambda model: bool(model.writes),
     ops.CompleteLoads: lambda model: bool(model.started_loads),
     ops.Reset: lambda model: (

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
-from hicache_model.dialects import Dialect
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
 from hicache_verify.divergence import Divergence
@@ -21,6 +20,7 @@ from hicache_verify.guard import Guard
 from hicache_verify.journal import Journal
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.messages import Case, Found, Key, Known, Leg, LegDone, Minimized, Reply
+from hicache_verify.targets import dialect_of
 
 MAX_FINDINGS = 64
 SHORT = 3
@@ -157,4 +157,4 @@ class Unbuilt(Lockstep):
     """Has a model to draw operations from, and no target."""
 
     def __init__(self, factory: TargetFactory, configuration: Configuration) -> None:
-        self.model = Reference(configuration, Dialect.of(factory.description.release))
+        self.model = Reference(configuration, dialect_of(factory.description))

@@ -10,10 +10,14 @@ from typing import cast
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import Description, TargetFactory
+from hicache_model.dialects import CACHES, UNIFIED, Dialect
 
 DEFAULT_RELEASE = "0.5.18"
 NATIVE = "native"
+SGLANG, SGLANG_UNIFIED = "sglang", "sglang-unified"
+CORES = ("python",)
+"""Tree cores of a UnifiedRadixCache that can be run, the default first."""
 
 
 class BadTarget(ValueError):
@@ -24,6 +28,9 @@ class BadTarget(ValueError):
 class TargetSpec:
     """What to run: one release, one source tree or the installed package of ``target``.
 
+    ``cache`` is ``hiradix`` or ``unified``; None stands for the one that the release is known for
+    (``releases.default_cache``). ``core`` is the tree core of a unified one.
+    ``target`` ``sglang-unified``, the name in traces, is short for the unified cache of ``sglang``.
     ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
     returns a ``TargetFactory``; these have no releases.
     ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
@@ -31,13 +38,15 @@ class TargetSpec:
     of ``hicache_impl.bugs`` in our own cache.
     """
 
-    target: str = "sglang"
+    target: str = SGLANG
     release: str | None = None
     source: str | None = None
     installed: bool = False
     device: str | None = None
     patches: tuple[tuple[str, str, str], ...] = ()
     bug: str | None = None
+    cache: str | None = None
+    core: str | None = None
 
     def __attrs_post_init__(self) -> None:
         given = [self.release is not None, self.source is not None, self.installed]
@@ -45,10 +54,27 @@ class TargetSpec:
             raise BadTarget("give only one of --release, --source and --installed")
         if self.has_no_releases and any(given):
             raise BadTarget(f"target {self.target} takes no --release, --source or --installed")
+        self._check_cache()
         if self.device is not None and self.target != NATIVE:
             raise BadTarget(f"target {self.target} takes no --device; only {NATIVE} does")
         if self.bug is not None and self.target != NATIVE:
             raise BadTarget("--bug plants a bug in our own cache: add --target native")
+
+    def _check_cache(self) -> None:
+        if self.has_no_releases and (self.cache or self.core):
+            raise BadTarget(f"target {self.target} takes no --cache and no --core")
+        if self.cache not in (None, *CACHES):
+            raise BadTarget(f"unknown cache {self.cache!r:.60}; known are {', '.join(CACHES)}")
+        if self.core not in (None, *CORES):
+            raise BadTarget(f"unknown tree core {self.core!r:.60}; known are {', '.join(CORES)}")
+        if self.cache not in (None, UNIFIED) and self.is_unified:
+            raise BadTarget(f"{CACHES[self.cache]} is no UnifiedRadixCache and has no --core")
+
+    @property
+    def is_unified(self) -> bool:
+        """Whether the unified cache was asked for, by any of its names."""
+        named = self.cache == UNIFIED or self.target == SGLANG_UNIFIED
+        return named or self.core is not None
 
     @property
     def is_import(self) -> bool:
@@ -61,7 +87,9 @@ class TargetSpec:
     @property
     def options(self) -> str:
         """The options of the command line that name this target again."""
-        target = "" if self.target == "sglang" else f"--target {self.target} "
+        target = "" if self.target == SGLANG else f"--target {self.target} "
+        for name, value in (("cache", self.cache), ("core", self.core)):
+            target += "" if value is None else f"--{name} {value} "
         if self.bug is not None:
             target += f"--bug {self.bug} "
         if self.source is not None:
@@ -84,7 +112,7 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
     """The factory that ``spec`` names. What the target's own loader raises comes through."""
     if spec.is_import:
         return _imported(spec.target)
-    if spec.target == "sglang":
+    if spec.target in (SGLANG, SGLANG_UNIFIED):
         return _sglang(spec)
     if spec.target == NATIVE:
         return _native(spec)
@@ -101,6 +129,11 @@ def _native(spec: TargetSpec) -> TargetFactory:
     return NativeFactory(device) if spec.bug is None else bugs.find(spec.bug).factory(device=device)
 
 
+def dialect_of(description: Description) -> Dialect:
+    """How the model has to behave to be compared with such a target."""
+    return Dialect.of(description.release, description.cache)
+
+
 def _imported(name: str) -> TargetFactory:
     module_name, _, attribute = name.partition(":")
     try:
@@ -111,7 +144,7 @@ def _imported(name: str) -> TargetFactory:
 
 
 def _sglang(spec: TargetSpec) -> TargetFactory:
-    from hicache_impl.sglang.hiradix import HiRadixFactory
+    from hicache_impl.sglang import releases
     from hicache_impl.sglang.loader import Patch, load
     from hicache_impl.sglang.source import Installed, Origin, Release, SourceTree
 
@@ -122,4 +155,13 @@ def _sglang(spec: TargetSpec) -> TargetFactory:
         origin = Installed()
     else:
         origin = Release(DEFAULT_RELEASE if spec.version is None else spec.version)
-    return HiRadixFactory(load(origin, [Patch(*patch) for patch in spec.patches]))
+    cache = UNIFIED if spec.is_unified else spec.cache
+    cache = cache or releases.default_cache(origin.locate().version)
+    loaded = load(origin, [Patch(*patch) for patch in spec.patches], cache)
+    if cache == UNIFIED:
+        from hicache_impl.sglang.unified.target import UnifiedFactory
+
+        return UnifiedFactory(loaded, CORES[0] if spec.core is None else spec.core)
+    from hicache_impl.sglang.hiradix import HiRadixFactory
+
+    return HiRadixFactory(loaded)

@@ -23,7 +23,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hicache_impl.target import TargetFactory
-from hicache_model.dialects import Dialect
 from hicache_verify import output
 from hicache_verify.divergence import Divergence
 from hicache_verify.expanding import Expander
@@ -48,7 +47,7 @@ from hicache_verify.messages import (
 )
 from hicache_verify.minimizing import Candidates, minimize_case, same_ending, same_key
 from hicache_verify.session import Session, TimeIsUp
-from hicache_verify.targets import open_factory
+from hicache_verify.targets import dialect_of, open_factory
 from hicache_verify.watch import Limits
 
 SHOWN = ("hicache-verify", "torch", "hypothesis", "numpy")
@@ -125,7 +124,7 @@ class Worker:
 
     def _expand(self, job: Expand) -> Expanded | Refused:
         guard = Guard(self._factory, self._journal, exact=True)
-        dialect = Dialect.of(self._factory.description.release)
+        dialect = dialect_of(self._factory.description)
         try:
             return Expander(guard, dialect, job).run()
         except RefusedConfiguration as error:

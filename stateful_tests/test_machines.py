@@ -171,7 +171,7 @@ def reached(reach: Reach) -> Iterator[str]:
 
 def to_reach(cell: Cell, dialect: Dialect) -> set[str]:
     """Everything that must be seen in a cell; nothing else may be."""
-    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS}
+    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS if kind is not ops.StartWrites}
     if cell.write_policy == "write_back":  # it leaves no write in flight
         operations.remove(ops.codec.names[ops.CompleteWrites])
     states = {str(state) for state in LEGAL_STATES if reachable_under(state, cell.write_policy)}

@@ -62,10 +62,27 @@ class Parts:
         return self.loaded.around.clock
 
 
+@attrs.define(frozen=True, slots=True)
+class Pools:
+    """Device memory of one cache, before there is a cache."""
+
+    device_pool: Any
+    allocator: Any
+    req_to_token_pool: Any
+
+
 def build(loaded: Loaded, configuration: Sizes) -> Parts:
     """A fresh cache. Raises RefusedSize for pool sizes that this release refuses."""
     refuse_sizes(loaded.version, configuration)
-    _start_afresh(loaded, configuration)
+    start_afresh(loaded, configuration)
+    pools = build_pools(loaded, configuration)
+    cache = _cache(loaded, configuration, pools)
+    parts = parts_of(loaded, cache, cache.token_to_kv_pool_host, pools)
+    finish(parts, configuration)
+    return parts
+
+
+def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
     memory = loaded.module("mem_cache.memory_pool")
     device_pool = memory.MHATokenToKVPool(
         size=configuration.device_slots,
@@ -83,21 +100,22 @@ def build(loaded: Loaded, configuration: Sizes) -> Parts:
         device="cpu",
         enable_memory_saver=False,
     )
-    allocator = _allocator(loaded, configuration, device_pool)
-    cache = _cache(loaded, configuration, allocator, rows)
-    parts = Parts(
+    return Pools(device_pool, _allocator(loaded, configuration, device_pool), rows)
+
+
+def parts_of(loaded: Loaded, cache: Any, host_pool: Any, pools: Pools) -> Parts:
+    controller, version = cache.cache_controller, loaded.version
+    return Parts(
         loaded=loaded,
         cache=cache,
-        controller=cache.cache_controller,
-        device_pool=device_pool,
-        host_pool=cache.token_to_kv_pool_host,
-        allocator=allocator,
-        req_to_token_pool=rows,
-        write_stream=attrgetter(releases.WRITE_STREAM.of(loaded.version))(cache.cache_controller),
-        load_stream=attrgetter(releases.LOAD_STREAM.of(loaded.version))(cache.cache_controller),
+        controller=controller,
+        device_pool=pools.device_pool,
+        host_pool=host_pool,
+        allocator=pools.allocator,
+        req_to_token_pool=pools.req_to_token_pool,
+        write_stream=attrgetter(releases.WRITE_STREAM.of(version))(controller),
+        load_stream=attrgetter(releases.LOAD_STREAM.of(version))(controller),
     )
-    _finish(parts, configuration)
-    return parts
 
 
 def refuse_sizes(version: str, sizes: Sizes) -> None:
@@ -108,7 +126,7 @@ def refuse_sizes(version: str, sizes: Sizes) -> None:
         )
 
 
-def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
+def start_afresh(loaded: Loaded, configuration: Sizes) -> None:
     """Everything that a process keeps between caches begins again: clock and counters."""
     loaded.around.clock.reset()
     loaded.around.device.copies = configuration.copies
@@ -138,6 +156,7 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "hicache_storage_backend": None,
         "hicache_storage_backend_extra_config": None,
         "hicache_storage_prefetch_policy": "best_effort",
+        "hicache_host_memory_mode": "cache",
         "disable_hicache_numa_detect": True,  # 0.5.9
         "served_model_name": "none",
         "extra_metric_labels": None,
@@ -153,6 +172,8 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "pp_size": 1,
         "pp_rank": 0,
         "dcp_enabled": False,
+        "speculative_algorithm": None,
+        "strip_thinking_cache": False,
     }
 
 
@@ -166,21 +187,32 @@ def _allocator(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
     )
 
 
-def _cache(loaded: Loaded, configuration: Sizes, allocator: Any, rows: Any) -> Any:
-    server_args = Settings()
-    for settings in (server_args, loaded.around.settings):
-        settings.__dict__.update(_settings(configuration))
-    params = loaded.module("mem_cache.cache_init_params").CacheInitParams(
-        disable=False,
-        req_to_token_pool=rows,
-        token_to_kv_pool_allocator=allocator,
-        page_size=configuration.page_size,
-        eviction_policy=configuration.eviction_policy,
-    )
+def _cache(loaded: Loaded, configuration: Sizes, pools: Pools) -> Any:
+    server_args = apply_settings(loaded, configuration)
+    params = init_params(loaded, configuration, pools)
     return loaded.module("mem_cache.hiradix_cache").HiRadixCache(params, server_args)
 
 
-def _finish(parts: Parts, configuration: Sizes) -> None:
+def apply_settings(loaded: Loaded, configuration: Sizes) -> Settings:
+    """Put the settings where the release reads them; returns its ``server_args``."""
+    server_args = Settings()
+    for settings in (server_args, loaded.around.settings):
+        settings.__dict__.update(_settings(configuration))
+    return server_args
+
+
+def init_params(loaded: Loaded, configuration: Sizes, pools: Pools, **more: Any) -> Any:
+    return loaded.module("mem_cache.cache_init_params").CacheInitParams(
+        disable=False,
+        req_to_token_pool=pools.req_to_token_pool,
+        token_to_kv_pool_allocator=pools.allocator,
+        page_size=configuration.page_size,
+        eviction_policy=configuration.eviction_policy,
+        **more,
+    )
+
+
+def finish(parts: Parts, configuration: Sizes) -> None:
     cache, host_pool = parts.cache, parts.host_pool
     atexit.unregister(cache.shutdown)  # it would keep every cache alive
     if configuration.load_back_threshold is not None:

@@ -40,3 +40,7 @@ class PlaceholderUsed(RuntimeError):
 
 class RefusedSize(ValueError):
     """Pool sizes that this release does not accept."""
+
+
+class WrongCore(RuntimeError):
+    """The release took another tree core than the one it was asked for."""

@@ -65,6 +65,7 @@ class Loaded:
     patches: tuple[Patch, ...]
     around: Surroundings
     report: Report
+    cache: str = releases.HIRADIX
 
     @property
     def version(self) -> str:
@@ -111,8 +112,15 @@ class _SyntheticLoader(Loader):
 class Finder(MetaPathFinder):
     """Answers for ``sglang`` and for the third-party packages that are replaced."""
 
-    def __init__(self, located: Located, patches: Sequence[Patch], around: Surroundings) -> None:
+    def __init__(
+        self,
+        located: Located,
+        patches: Sequence[Patch],
+        around: Surroundings,
+        cache: str = releases.HIRADIX,
+    ) -> None:
         self.located = located
+        self.cache = cache
         self.patches = patches
         self.contents = contents(around)
         self.found: dict[str, str] = {}
@@ -126,7 +134,7 @@ class Finder(MetaPathFinder):
         directory, file = self._on_disk(name)
         if directory is None and file is None:
             raise ModuleNotFoundError(f"No module named {name!r} in this release", name=name)
-        role = releases.role_of(name, self.located.version)
+        role = releases.role_of(name, self.located.version, self.cache)
         if role == releases.PLACEHOLDER:
             return self._placeholder(name, directory)
         if role == releases.REAL and file is not None:
@@ -173,29 +181,29 @@ class Finder(MetaPathFinder):
 _process: list[Loaded] = []
 
 
-def load(origin: Origin, patches: Iterable[Patch] = ()) -> Loaded:
-    """The cache modules of ``origin``, imported; the same again for the same arguments."""
+def load(origin: Origin, patches: Iterable[Patch] = (), cache: str = releases.HIRADIX) -> Loaded:
+    """The modules of one ``cache`` of ``origin``, imported; the same again for the same asking."""
     located, patches = origin.locate(), tuple(patches)
     for held in _process:
-        if (held.located, held.patches) == (located, patches):
+        if (held.located, held.patches, held.cache) == (located, patches, cache):
             return held
         raise AnotherReleaseLoaded(
             f"this process holds sglang {held.version} from {held.located.root}"
             f"{', patched' if held.patches else ''}; load another in a process of its own"
         )
     _refuse_foreign_sglang()
-    _refuse_too_old(located)
-    _refuse_absent_cache(located)
+    _refuse_too_old(located, cache)
+    _refuse_absent_cache(located, cache)
     _check_patches(located, patches)
     around = Surroundings()
-    finder = Finder(located, patches, around)
+    finder = Finder(located, patches, around, cache)
     logging.getLogger("sglang").setLevel(logging.CRITICAL)
     sys.meta_path.insert(0, finder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _import_cache(finder)
     injected = inject(around)
-    _process.append(Loaded(located, patches, around, _report(finder, injected)))
+    _process.append(Loaded(located, patches, around, _report(finder, injected), cache))
     return _process[0]
 
 
@@ -206,21 +214,24 @@ def _refuse_foreign_sglang() -> None:
         )
 
 
-def _refuse_absent_cache(located: Located) -> None:
-    file = located.root / "srt" / "mem_cache" / "hiradix_cache.py"
-    if not file.is_file():
+def _refuse_absent_cache(located: Located, cache: str) -> None:
+    module = releases.CACHE_MODULES[cache][0]
+    if not located.root.joinpath(*module.split(".")[1:]).with_suffix(".py").is_file():
+        known = releases.KNOWN_OF[cache]
         raise NoSuchCache(
-            f"{located.root} has no srt/mem_cache/hiradix_cache.py; HiRadixCache is in "
-            f"SGLang up to {releases.KNOWN[-1]}, and --source names the folder that holds sglang"
+            f"{located.root} ships no {releases.CLASSES[cache]}, which is in SGLang from "
+            f"{known[0]} to {known[-1]}; --cache names another, and --source the folder that "
+            "holds sglang"
         )
 
 
-def _refuse_too_old(located: Located) -> None:
-    oldest = releases.KNOWN[0]
+def _refuse_too_old(located: Located, cache: str) -> None:
+    oldest = releases.KNOWN_OF[cache][0]
     if releases.order(located.version) < releases.order(oldest):
+        lacks = releases.LACKS[cache]
         raise NoSuchCache(
-            f"the HiRadixCache of sglang {located.version} keeps no evictable_host_leaves; "
-            f"{oldest} is the first that does"
+            f"the {releases.CLASSES[cache]} of sglang {located.version} {lacks}; "
+            f"{oldest} is the first that can be run"
         )
 
 
@@ -238,7 +249,8 @@ def _check_patches(located: Located, patches: Sequence[Patch]) -> None:
 def _import_cache(finder: Finder) -> None:
     """Import; a failure leaves no half-loaded release behind."""
     try:
-        importlib.import_module(releases.CACHE_MODULE)
+        for name in releases.CACHE_MODULES[finder.cache]:
+            importlib.import_module(name)
     except BaseException:
         sys.meta_path.remove(finder)
         for name in finder.found:

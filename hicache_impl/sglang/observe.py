@@ -120,13 +120,13 @@ class Seen:
         self.host_value: Any = None
         self.version = self.host_version = 0
 
-    def look(self, real: Any, state: tuple[Any, ...]) -> None:
+    def look(self, value: Any, host_value: Any, state: tuple[Any, ...]) -> None:
         """Make ``node`` of what the real node looks like now."""
-        device, self.version = self._slots("device", real.value, self.value, self.version)
+        device, self.version = self._slots("device", value, self.value, self.version)
         host, self.host_version = self._slots(
-            "host", real.host_value, self.host_value, self.host_version
+            "host", host_value, self.host_value, self.host_version
         )
-        self.value, self.host_value, self.state = real.value, real.host_value, state
+        self.value, self.host_value, self.state = value, host_value, state
         last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf = state
         self.node = Node(
             self.path,
@@ -178,7 +178,7 @@ class Nodes:
                     continue
                 entry = known.get(real)
                 if entry is None or entry.key is not real.key or entry.parent is not parent:
-                    entry, moved = _named(entry, real, parent), True
+                    entry, moved = named(entry, real, parent), True
                 device_leaf, host_leaf = real in device_leaves, real in host_leaves
                 members += device_leaf + host_leaf
                 value, host_value = real.value, real.host_value
@@ -199,7 +199,7 @@ class Nodes:
                     or (value is not None and value._version != entry.version)
                     or (host_value is not None and host_value._version != entry.host_version)
                 ):
-                    entry.look(real, state)
+                    entry.look(value, host_value, state)
                     changed.append(entry)
                 seen[real] = entry
                 if real.children:
@@ -224,7 +224,7 @@ class Nodes:
 
     def strays(self) -> tuple[str, ...]:
         """Members of the kept sets that are not in the tree, and nodes that are there twice."""
-        kept = (self.cache.evictable_leaves, self.cache.evictable_host_leaves)
+        kept = self._kept_sets()
         if self._members == len(kept[0]) + len(kept[1]) and not self._doubles:
             return ()
         found = [f"{self._doubles} nodes or paths twice in the tree"] if self._doubles else []
@@ -232,6 +232,9 @@ class Nodes:
             gone = [real for real in members if real not in self._seen]
             found += sorted(f"{name}: {self.path(real)}" for real in gone)
         return tuple(found)
+
+    def _kept_sets(self) -> tuple[Any, Any]:
+        return self.cache.evictable_leaves, self.cache.evictable_host_leaves
 
     # without walking
 
@@ -245,9 +248,12 @@ class Nodes:
             above = path.tokens[: len(path.tokens) - len(real.key)]
             parent = Path(path.namespace, above) if above else None
             self._seen[real] = entry = Seen(real, parent, path)
-        leaves = real in self.cache.evictable_leaves, real in self.cache.evictable_host_leaves
-        entry.look(real, (*_counters(real), *leaves))
+        self._look_at(entry, real)
         return entry.node
+
+    def _look_at(self, entry: Seen, real: Any) -> None:
+        leaves = real in self.cache.evictable_leaves, real in self.cache.evictable_host_leaves
+        entry.look(real.value, real.host_value, (*_counters(real), *leaves))
 
     def _find(self, path: Path) -> Any:
         """The real node whose path is exactly this, or None."""
@@ -295,7 +301,7 @@ def _counters(real: Any) -> tuple[Any, ...]:
     )
 
 
-def _named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
+def named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
     """An entry for a node that is new or hangs elsewhere; an equal path stays the same object."""
     above = parent.tokens if parent is not None else ()
     path = Path(real.key.extra_key, above + tuple(real.key.token_ids))
@@ -323,7 +329,7 @@ class Observer:
     ) -> None:
         self.calls = calls
         self.cache, self.controller = calls.cache, calls.parts.controller
-        self.nodes = Nodes(calls)
+        self.nodes = self._make_nodes()
         self.device_kv = device_kv
         host_pool = calls.parts.host_pool
         self.host_kv = Buffers(host_pool.k_data_refs, host_pool.v_data_refs)
@@ -332,6 +338,9 @@ class Observer:
         self._copied: dict[Any, tuple[Slots, Slots]] = {}
         self._requests: dict[int, tuple[tuple[Any, ...], Request]] = {}
         self._looks = 0
+
+    def _make_nodes(self) -> Nodes:
+        return Nodes(self.calls)
 
     def observe(self, fresh: bool = False) -> Snapshot:
         """Everything. ``fresh`` trusts nothing seen before; now and then it is so anyway."""
@@ -389,8 +398,8 @@ class Observer:
         return (
             self._transfers(path_of),
             {number: self._request(number, r, path_of) for number, r in self.running.items()},
-            self._held(self.locks, path_of),
-            self._held(self.host_locks, path_of),
+            self._held(self._locked(), path_of),
+            self._held(self._pinned(), path_of),
         )
 
     # transfers
@@ -445,12 +454,22 @@ class Observer:
 
     def _request(self, number: int, request: Running, path_of: PathOf) -> Request:
         table, home = self.calls.rows.req_to_token, request.home
-        anchor = path_of(request.req.last_node)
+        anchor = path_of(self._anchor_of(request.req))
         state = (table._version, request.computed, home.cache_protected_len, anchor)
         known = self._requests.get(number)
         if known is None or known[0] != state:
             known = self._requests[number] = (state, _projected(request, table, anchor))
         return known[1]
+
+    def _anchor_of(self, req: Any) -> Any:
+        """The node that a request locks."""
+        return req.last_node
+
+    def _locked(self) -> list[Any]:
+        return self.locks
+
+    def _pinned(self) -> list[Any]:
+        return self.host_locks
 
     def _held(self, held: list[Any], path_of: PathOf) -> tuple[Path, ...]:
         """The current paths of the nodes that the driver holds; the last one of a lost node."""

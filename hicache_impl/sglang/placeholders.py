@@ -32,6 +32,7 @@ _RUNTIME_CONTEXT = (
     "get_parallel",
     "get_model",
     "get_disagg",
+    "get_spec",
 )
 
 
@@ -181,6 +182,7 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
         "get_bool_env_var": _environment_flag,
         "next_power_of_2": _next_power_of_2,
         "get_num_new_pages": _new_pages,
+        "ceil_align": lambda number, unit: -(-number // unit) * unit,
         "is_pin_memory_available": _answer(False),
         "cpu_has_amx_support": _answer(False),
     }
@@ -213,7 +215,11 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
                 is_cuda=_answer(False),
                 is_npu=_answer(False),
                 is_out_of_tree=_answer(False),
+                capabilities=SimpleNamespace(supports_triton=False),
             )
+        },
+        "sglang.srt.layers.attention.dsa.utils": {
+            "aiter_can_use_preshuffle_paged_mqa": _answer(False)
         },
         "sglang.srt.runtime_context": dict.fromkeys(_RUNTIME_CONTEXT, settings),
         "sglang.srt.server_args": {"get_global_server_args": settings},

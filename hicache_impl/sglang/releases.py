@@ -34,7 +34,30 @@ KNOWN = (
     "0.5.20",
 )
 
-CACHE_MODULE = "sglang.srt.mem_cache.hiradix_cache"
+HIRADIX, UNIFIED = "hiradix", "unified"
+
+#: Releases that ship a UnifiedRadixCache with a host tier, oldest first.
+KNOWN_UNIFIED = ("0.5.23",)
+
+#: The same by cache.
+KNOWN_OF = {HIRADIX: KNOWN, UNIFIED: KNOWN_UNIFIED}
+
+#: From here on HiRadixCache is gone; in 0.5.19 and 0.5.20 it is shipped, and no server uses it.
+ONLY_UNIFIED_SINCE = "0.5.21"
+
+CLASSES = {HIRADIX: "HiRadixCache", UNIFIED: "UnifiedRadixCache"}
+
+#: What an older release's cache does not do.
+LACKS = {HIRADIX: "keeps no evictable_host_leaves", UNIFIED: "is not verified yet"}
+
+#: What is imported: the cache's own module first, then what it would import only when it runs.
+CACHE_MODULES = {
+    HIRADIX: ("sglang.srt.mem_cache.hiradix_cache",),
+    UNIFIED: (
+        "sglang.srt.mem_cache.unified_radix_cache",
+        "sglang.srt.mem_cache.hybrid_cache.hybrid_pool_assembler",
+    ),
+}
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:\.post(\d+))?")
 
@@ -66,6 +89,11 @@ class Range:
 ALWAYS = Range()
 
 
+def default_cache(version: str) -> str:
+    """The cache that a release is looked at for when none is named: HiRadixCache while it ships."""
+    return HIRADIX if version in Range(before=ONLY_UNIFIED_SINCE) else UNIFIED
+
+
 @attrs.define(frozen=True, slots=True)
 class Role:
     """Modules whose names match ``pattern`` are real, synthetic (no ``__init__``) or replaced."""
@@ -74,6 +102,17 @@ class Role:
     pattern: str
     releases: Range = ALWAYS
 
+
+#: What the UnifiedRadixCache needs beyond ROLES; looked at first.
+UNIFIED_ROLES = (
+    # pools of other models: asked about with isinstance only
+    Role(PLACEHOLDER, "sglang.srt.mem_cache.deepseek_v4_memory_pool"),
+    Role(REAL, "sglang.srt.mem_cache.hybrid_cache*"),
+    Role(SYNTHETIC, "sglang.srt.session"),
+    Role(REAL, "sglang.srt.session.streaming_session"),
+    Role(REAL, "sglang.srt.utils.rank_consensus_checker"),
+    Role(REAL, "sglang.srt.utils.poll_timer"),
+)
 
 #: The first match holds.
 ROLES = (
@@ -106,8 +145,8 @@ ROLES = (
 )
 
 
-def role_of(module: str, version: str) -> str:
-    for role in ROLES:
+def role_of(module: str, version: str, cache: str = HIRADIX) -> str:
+    for role in (UNIFIED_ROLES + ROLES) if cache == UNIFIED else ROLES:
         if fnmatchcase(module, role.pattern) and version in role.releases:
             return role.role
     raise ValueError(f"{module} is no module of sglang")

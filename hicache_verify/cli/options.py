@@ -50,6 +50,12 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
     "installed": click.option(
         "--installed", is_flag=True, default=None, help="The package of this environment."
     ),
+    "cache": click.option(
+        "--cache", type=click.Choice(["hiradix", "unified"]), help="Which of the release's caches."
+    ),
+    "core": click.option(
+        "--core", type=click.Choice(["python"]), help="The tree core of the unified cache."
+    ),
     "device": click.option(
         "--device", metavar="cpu|cuda[:N]", help="Where native keeps its device tier."
     ),
@@ -112,11 +118,11 @@ def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:
         return target_spec({"target": "native", **asked})
     if asked:
         return target_spec(asked)
-    if trace.target != "sglang":
+    if trace.target not in ("sglang", "sglang-unified"):
         raise click.UsageError(
             f"the trace is of target {trace.target!r:.60}; say with --target which"
         )
-    return target_spec({"release": trace.release})
+    return target_spec({"target": trace.target, "release": trace.release})
 
 
 def read_trace(path: Path) -> Trace:

@@ -17,7 +17,7 @@ def _still_locked(moment: Moment) -> bool:
 def _still_pinned(moment: Moment) -> bool:
     op = moment.operation
     assert isinstance(op, ops.UnlockHost)
-    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.host_locks)
+    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.pinned_nodes())
 
 
 def _both_tiers(moment: Moment) -> bool:

@@ -51,7 +51,7 @@ class Before(NamedTuple):
         return cls(
             {node: _facts(node) for node in model.tree.by_path.values()},
             {number: _asked(running) for number, running in model.requests.items()},
-            tuple(model.writes),
+            tuple(model.unfinished_writes()),
             len(model.queued_loads),
             len(model.started_loads),
         )

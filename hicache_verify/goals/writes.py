@@ -26,7 +26,7 @@ def _refused_for_room(moment: Moment) -> bool:
 
 
 def _newly_written(moment: Moment) -> bool:
-    return len(moment.model.writes) > len(moment.before.writes)
+    return len(moment.model.unfinished_writes()) > len(moment.before.writes)
 
 
 def _written_later(moment: Moment) -> bool:
@@ -43,7 +43,7 @@ def _acknowledged_after_split(moment: Moment) -> bool:
 
 
 def _acknowledged(moment: Moment) -> int:
-    return len(moment.before.writes) - len(moment.model.writes)
+    return len(moment.before.writes) - len(moment.model.unfinished_writes())
 
 
 GOALS: tuple[Goal, ...] = (
@@ -72,7 +72,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "one of several writes acknowledged",
         "pinned-until-ack, lock-balance",
-        lambda moment: bool(moment.model.writes),
+        lambda moment: bool(moment.model.unfinished_writes()),
         THROUGH,
         (ops.CompleteWrites,),
     ),
@@ -87,7 +87,7 @@ GOALS: tuple[Goal, ...] = (
         "a backup refused because the parent has none",
         "backup-prefix-closed, no-orphan, A2",
         _refused_below_parent,
-        THROUGH,
+        Where(WRITE_THROUGH, dialect=("backup_of_orphan", "refused")),
     ),
     Goal(
         "a backup refused for want of host room",

@@ -24,8 +24,13 @@ from hicache_verify.trace import Trace
 def write_pytest_files(
     folder: Path, name: str, trace: Trace, divergence: Divergence | None
 ) -> tuple[Path, ...]:
-    """``test_<name>_replay.py`` and ``test_<name>_upstream.py``; what is there is replaced."""
-    texts = {"replay": replay_file, "upstream": upstream_file}
+    """``test_<name>_replay.py`` and ``test_<name>_upstream.py``; what is there is replaced.
+
+    Plain calls are known for HiRadixCache, and not for UnifiedRadixCache.
+    """
+    texts = {"replay": replay_file}
+    if trace.target != "sglang-unified":
+        texts["upstream"] = upstream_file
     written = []
     for form, make in texts.items():
         path = folder / f"test_{identifier(name)}_{form}.py"

@@ -20,6 +20,7 @@ WITH_REQUESTS = (
     *ops.REQUEST_OPERATIONS,
     ops.Match,
     ops.EvictHost,
+    ops.StartWrites,
     ops.CompleteWrites,
     ops.CompleteLoads,
 )

@@ -10,12 +10,12 @@ import pytest
 from hicache_model import operations as ops
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES, Configuration
 from hicache_model.definitions import (
+    HOST_LEAF,
     evictable_size,
     is_device_leaf,
-    is_host_leaf,
     protected_size,
 )
-from hicache_model.dialects import Dialect
+from hicache_model.dialects import HIRADIX, UNIFIED, Dialect
 from hicache_model.outcomes import Admitted, Evicted, Inserted, LoadedBack, Matched
 from hicache_model.reference import Reference
 from hicache_model.rules import refusal
@@ -24,7 +24,13 @@ from hicache_model.states import state_of, why_illegal
 from hicache_model.tree import TreeNode
 from hicache_verify.menu import Menu, RandomChooser
 
-RELEASES = ("0.5.10", "0.5.14", "0.5.18", "0.5.20")
+RELEASES = (
+    ("0.5.10", HIRADIX),
+    ("0.5.14", HIRADIX),
+    ("0.5.18", HIRADIX),
+    ("0.5.20", HIRADIX),
+    ("0.5.23", UNIFIED),
+)
 STEPS = 150
 
 # -- what it keeps equals the definitions, on random walks -----------------------------------------
@@ -43,6 +49,7 @@ def assert_kept_as_defined(model: Reference) -> None:
     nodes = list(model.tree.by_path.values())
     children = {node: node.children.values() for node in nodes}
     assert model.device_leaves() == {n for n in nodes if is_device_leaf(n, children[n])}
+    is_host_leaf = HOST_LEAF[model.dialect.host_leaf]
     assert model.host_leaves() == {n for n in nodes if is_host_leaf(n, children[n])}
     assert model.sizes() == (evictable_size(nodes), protected_size(nodes))
     page, configuration = model.page_size, model.configuration
@@ -54,23 +61,25 @@ def assert_kept_as_defined(model: Reference) -> None:
 
 
 def assert_held_as_counted(model: Reference) -> None:
-    holders = [*model.locks, *model.writes, *model.queued_loads]
-    holders += [node for nodes in model.started_loads for node in nodes]
+    holders = [*model.locks, *model.queued_writes, *model.queued_loads]
+    holders += [node for nodes in (*model.writes, *model.started_loads) for node in nodes]
     holders += [r.anchor for r in model.requests.values() if r.anchor is not None]
     held: dict[TreeNode, int] = {}
     for holder in holders:
         for node in above(holder):
             held[node] = held.get(node, 0) + 1
+    pins = (*model.host_locks, *model.load_pins.values())
+    pinned = [node for pin in pins for node in model.covered(pin)]
     for node in model.tree.by_path.values():
         assert node.lock_ref == held.get(node, 0), f"lock_ref of {node.path}"
-        assert node.host_lock == model.host_locks.count(node), f"host_lock of {node.path}"
+        assert node.host_lock == pinned.count(node), f"host_lock of {node.path}"
         assert why_illegal(state_of(node)) is None, f"{node.path}: {state_of(node)}"
         assert model.tree.by_path[node.path] is node
     assert held.keys() <= set(model.tree.by_path.values())
 
 
-def walk(configuration: Configuration, release: str, seed: int) -> None:
-    model = Reference(configuration, Dialect.of(release))
+def walk(configuration: Configuration, dialect: Dialect, seed: int) -> None:
+    model = Reference(configuration, dialect)
     menu, chooser = Menu(model), RandomChooser(Random(seed))
     views: dict[Path, Node] = {}
     for _ in range(STEPS):
@@ -108,10 +117,12 @@ def _but_time(views: dict[Path, Node], path: Path) -> tuple[object, ...] | None:
 
 
 @pytest.mark.parametrize(
-    ("write_policy", "page", "release"), list(product(WRITE_POLICIES, (1, 4), RELEASES))
+    ("write_policy", "page", "release"),
+    list(product(WRITE_POLICIES, (1, 4), RELEASES)),
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
 )
 def test_what_is_kept_equals_its_definition_after_every_operation(
-    write_policy: str, page: int, release: str
+    write_policy: str, page: int, release: tuple[str, str]
 ) -> None:
     for seed, eviction_policy in enumerate(("lru", "priority", "slru", "filo")):
         configuration = Configuration(
@@ -121,7 +132,7 @@ def test_what_is_kept_equals_its_definition_after_every_operation(
             device_slots=10 * page,
             host_slots=(6 + 5 * (seed % 2)) * page,
         )
-        walk(configuration, release, seed)
+        walk(configuration, Dialect.of(*release), seed)
 
 
 # -- examples to check by eye ----------------------------------------------------------------------

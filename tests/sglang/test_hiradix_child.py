@@ -13,13 +13,13 @@ in pages, so that one expectation serves every page size:
 from __future__ import annotations
 
 import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -62,21 +62,25 @@ class Step:
         return self.state[name]
 
 
-def run(version: str, configuration: Configuration, *script: ops.Operation) -> list[Step]:
+def run(
+    version: str, configuration: Configuration, *script: ops.Operation, cache: str = "hiradix"
+) -> list[Step]:
     """Each operation's step on a fresh cache. Fails the test when a state is at fault."""
-    steps = run_anyway(version, configuration, *script)
+    steps = run_anyway(version, configuration, *script, cache=cache)
     faults = {i: step["faults"] for i, step in enumerate(steps) if step["faults"]}
     assert not faults, f"after operation {faults}"
     return steps
 
 
-def run_anyway(version: str, configuration: Configuration, *script: ops.Operation) -> list[Step]:
+def run_anyway(
+    version: str, configuration: Configuration, *script: ops.Operation, cache: str = "hiradix"
+) -> list[Step]:
     """As ``run``, for scripts that show a defect of the release."""
     request = {
         "configuration": attrs.asdict(configuration),
         "operations": [ops.codec.encode(operation) for operation in script],
     }
-    child = _child(version)
+    child = _child(version, cache)
     child.stdin.write(json.dumps(request) + "\n")
     child.stdin.flush()
     answer = json.loads(child.stdout.readline())
@@ -108,8 +112,8 @@ def _outcome(data: dict[str, Any]) -> Any:
     return outcomes.codec.decode(data)
 
 
-@cache
-def _child(version: str) -> Any:
+@functools.cache
+def _child(version: str, cache: str) -> Any:
     from hicache_impl.sglang import fetch
     from hicache_impl.sglang.errors import Offline
 
@@ -118,7 +122,7 @@ def _child(version: str) -> Any:
     except Offline as offline:
         pytest.skip(str(offline))
     child = subprocess.Popen(
-        [sys.executable, __file__, version],
+        [sys.executable, __file__, version, cache],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -257,12 +261,18 @@ def _answer(target: Any, operation: ops.Operation) -> dict[str, Any]:
         return {"raised": type(error).__name__, "text": str(error)}
 
 
-def _serve(version: str) -> None:
+def _factory(version: str, cache: str) -> Any:
     from hicache_impl.sglang.hiradix import HiRadixFactory
     from hicache_impl.sglang.loader import load
     from hicache_impl.sglang.source import Release
+    from hicache_impl.sglang.unified.target import UnifiedFactory
 
-    factory = HiRadixFactory(load(Release(version)))
+    loaded = load(Release(version), cache=cache)
+    return UnifiedFactory(loaded) if cache == "unified" else HiRadixFactory(loaded)
+
+
+def _serve(version: str, cache: str) -> None:
+    factory = _factory(version, cache)
     for line in sys.stdin:
         request = json.loads(line)
         target = factory.build(Configuration(**request["configuration"]))
@@ -275,4 +285,4 @@ def _serve(version: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], sys.argv[2])

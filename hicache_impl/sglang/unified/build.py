@@ -1,0 +1,56 @@
+"""Builds one small UnifiedRadixCache of full attention, with its host tier and its Python core.
+
+The release chooses its tree core by itself and may choose another one silently: what was built is
+checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hicache_impl.sglang import build as common
+from hicache_impl.sglang.build import Parts, Sizes
+from hicache_impl.sglang.errors import WrongCore
+from hicache_impl.sglang.loader import Loaded
+
+PYTHON_CORE = "python"
+
+#: The class of each core that can be driven.
+CORES = {PYTHON_CORE: "UnifiedTreeCore"}
+
+
+def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
+    """A fresh cache with ``core``. Raises RefusedSize, or WrongCore where another core came."""
+    common.refuse_sizes(loaded.version, configuration)
+    _start_afresh(loaded, configuration)
+    pools = common.build_pools(loaded, configuration)
+    server_args = common.apply_settings(loaded, configuration)
+    full = loaded.module("mem_cache.unified_cache.components").ComponentType.FULL
+    params = common.init_params(
+        loaded, configuration, pools, tree_components=(full,), tree_core_backend=core
+    )
+    cache = loaded.module("mem_cache.unified_radix_cache").UnifiedRadixCache(params)
+    cache.init_hicache(server_args, params)
+    refuse_other_core(loaded.version, cache, core)
+    host_pool = cache.host_pool_group.anchor_entry.host_pool
+    parts = common.parts_of(loaded, cache, host_pool, pools)
+    common.finish(parts, configuration)
+    return parts
+
+
+def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
+    """Node ids, clock ticks and lock receipts of the process begin again."""
+    common.start_afresh(loaded, configuration)
+    loaded.module("mem_cache.unified_cache.unified_tree_core").UnifiedTreeNode.counter = 0
+    base: Any = loaded.module("mem_cache.unified_cache.components.base")
+    base._LAST_ACCESS_TIME_COUNTER_FLOAT = type(base._LAST_ACCESS_TIME_COUNTER_FLOAT)(1.0)
+
+
+def refuse_other_core(version: str, cache: Any, core: str) -> None:
+    """Raises WrongCore unless ``cache`` has the tree core that it was asked for."""
+    found = type(cache.tree_core).__name__
+    if found != CORES[core]:
+        raise WrongCore(
+            f"sglang {version} was asked for the {core} tree core and took {found}; "
+            "nothing is run under the wrong name"
+        )

@@ -1,0 +1,128 @@
+"""How a UnifiedRadixCache is called and looked into. The only place that knows its names.
+
+Its nodes are known outside of the tree core by integer ids.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.unified.request import Req
+
+
+@attrs.define(frozen=True, slots=True)
+class Held:
+    """A lock or a pin that was taken, with the receipt that gives it back."""
+
+    node_id: int
+    receipt: Any
+
+
+class Calls:
+    """One cache, and the calls that both the driver and the scheduler make."""
+
+    def __init__(self, parts: Parts) -> None:
+        loaded = parts.loaded
+        self.parts = parts
+        self.cache, self.allocator = parts.cache, parts.allocator
+        self.tree = parts.cache.tree_core
+        self.rows = parts.req_to_token_pool
+        self.page_size: int = parts.cache.page_size
+        self.base = loaded.module("mem_cache.base_prefix_cache")
+        self.common = loaded.module("mem_cache.common")
+        self.full = loaded.module("mem_cache.unified_cache.component_type").ComponentType.FULL
+        self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
+
+    # -- keys and nodes
+
+    def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
+        return self._radix_key(array("q", tokens), namespace)
+
+    def node(self, node_id: int) -> Any:
+        return self.tree.node_by_id(node_id)
+
+    def node_or_none(self, node_id: int) -> Any:
+        """As ``node``, of one that may have left the tree."""
+        return self.tree._node_arena.get(node_id)
+
+    def child(self, node: Any, key: Any) -> Any:
+        """The child of ``node`` under the first page of ``key``; None where there is none."""
+        return node.children.get(key.child_key(self.page_size))
+
+    # -- lookup
+
+    def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
+        return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))
+
+    def matched_slots(self, matched: Any) -> Any:
+        """The device slots of what ``matched`` found on the device."""
+        return self.cache.path_device_indices(matched.last_device_node)
+
+    # -- load back
+
+    def load_back(self, matched: Any, quota: int | None, req: Req) -> tuple[int, int]:
+        """Queue the load of what ``matched`` found on the host only: its length, the last node.
+
+        ``req.last_node`` is the last node on the device.
+        """
+        found: tuple[int, int] = self.cache.init_load_back(
+            self.base.InitLoadBackParams(
+                best_match_node=matched.best_match_node,
+                host_hit_length=matched.host_hit_length,
+                mem_quota=quota,
+                req=req,
+            )
+        )
+        return found
+
+    # -- locks
+
+    def lock(self, node_id: int) -> Held:
+        return Held(node_id, self.cache.inc_lock_ref(node_id).to_dec_params())
+
+    def unlock(self, held: Held) -> None:
+        self.cache.dec_lock_ref(held.node_id, held.receipt)
+
+    def pin(self, node_id: int) -> Held:
+        return Held(node_id, self.cache.inc_host_lock_ref(node_id).to_dec_params())
+
+    def unpin(self, held: Held) -> None:
+        self.cache.dec_host_lock_ref(held.node_id, held.receipt)
+
+    def held_by_load(self, ongoing: Any) -> Held:
+        """The pin of a load in flight, an entry of ``ongoing_load_back``."""
+        return Held(ongoing.node_id, ongoing.host_lock_params)
+
+    def pinned_nodes(self, held: Held) -> list[Any]:
+        """The nodes that a pin covers: from its node up to where its segment began."""
+        if self.full not in held.receipt.component_host_lock_uuids:
+            return []
+        begin = held.receipt.component_host_lock_uuids[self.full]
+        nodes, node = [], self.node(held.node_id)
+        while True:
+            nodes.append(node)
+            if node.component_data[self.full].metadata.get("host_uuid") == begin:
+                return nodes
+            node = node.parent
+
+    # -- memory
+
+    def evict_for(self, tokens: int) -> None:
+        """Evict, where fewer than ``tokens`` are free, as much as this release does."""
+        self.common.evict_from_tree_cache(self.cache, tokens)
+
+    def free_on_device(self) -> tuple[Any, ...]:
+        """The tensors that make up the device free list, in order."""
+        allocator = self.allocator
+        if allocator.page_size == 1:
+            return (allocator.free_pages, allocator.release_pages)
+        return (allocator.free_pages, *allocator.staged_pages)
+
+    def free_on_host(self) -> tuple[Any, ...]:
+        pool = self.parts.host_pool
+        return (pool.free_slots, *pool.release_slots)

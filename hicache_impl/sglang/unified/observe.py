@@ -1,0 +1,158 @@
+"""The complete state of a real UnifiedRadixCache with the Python core, without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from hicache_impl.sglang.observe import Nodes, Observer, PathOf, Seen, named, slots_of
+from hicache_model.snapshot import Path, Transfer
+
+if TYPE_CHECKING:
+    from hicache_impl.sglang.unified.calls import Calls
+
+TICK = 100_000
+"""A lookup gives a path times 0.00001 apart: as integers they keep their order."""
+
+
+class UnifiedNodes(Nodes):
+    """The nodes of one tree core. ``cache`` is the core here: it has the root and the kept sets."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)  # type: ignore[arg-type]
+        self.cache = calls.tree
+        self._full = calls.full
+
+    def look(self) -> None:
+        """Walk the whole tree; a node that did not change keeps its projection."""
+        device_leaves, host_leaves = self._kept_sets()
+        known, seen, changed, moved, members, twice = self._seen, {}, [], False, 0, 0
+        stack: list[tuple[Any, Path | None]] = [(self.cache.root_node, None)]
+        while stack:
+            above, parent = stack.pop()
+            for real in above.children.values():
+                if real in seen:
+                    twice += 1
+                    continue
+                entry = known.get(real)
+                if entry is None or entry.key is not real.key or entry.parent is not parent:
+                    entry, moved = named(entry, real, parent), True
+                leaves = real in device_leaves, real in host_leaves
+                members += sum(leaves)
+                if self._look_again(entry, real, leaves):
+                    changed.append(entry)
+                seen[real] = entry
+                if real.children:
+                    stack.append((real, entry.path))
+        self._renew(moved or len(seen) != len(known), seen, changed)
+        self._seen, self._members = seen, members
+        self._doubles = twice + len(seen) - len(self.by_path)
+
+    def _kept_sets(self) -> tuple[Any, Any]:
+        return self.cache.evictable_device_leaves, self.cache.evictable_host_leaves
+
+    def _look_at(self, entry: Seen, real: Any) -> None:
+        device_leaves, host_leaves = self._kept_sets()
+        self._look_again(entry, real, (real in device_leaves, real in host_leaves))
+
+    def _look_again(self, entry: Seen, real: Any, leaves: tuple[bool, bool]) -> bool:
+        """Renew what ``entry`` shows if anything of the node changed; whether it did."""
+        data = real.component_data[self._full]
+        value, host_value = data.value, data.host_value
+        state = (
+            round(real.last_access_time * TICK),
+            data.lock_ref,
+            data.host_lock_ref,
+            real.hit_count,
+            real.priority,
+            int(real.creation_time),
+            *leaves,
+        )
+        if (
+            state == entry.state
+            and value is entry.value
+            and host_value is entry.host_value
+            and (value is None or value._version == entry.version)
+            and (host_value is None or host_value._version == entry.host_version)
+        ):
+            return False
+        entry.look(value, host_value, state)
+        return True
+
+
+class UnifiedObserver(Observer):
+    """Looks at one cache. Pins are the driver's and those of loads in flight."""
+
+    calls: Calls  # type: ignore[assignment]
+
+    def _make_nodes(self) -> Nodes:
+        return UnifiedNodes(self.calls)
+
+    def _sizes(self) -> tuple[int, int, int, int]:
+        tree = self.calls.tree
+        return (
+            tree.evictable_size(),
+            tree.protected_size(),
+            len(tree.evictable_device_leaves),
+            len(tree.evictable_host_leaves),
+        )
+
+    def _free_on_device(self) -> tuple[Any, ...]:
+        return self.calls.free_on_device()
+
+    def _free_on_host(self) -> tuple[Any, ...]:
+        return self.calls.free_on_host()
+
+    # -- transfers
+
+    def _transfers(self, path_of: PathOf) -> tuple[Transfer, ...]:
+        """Started and queued writes, then started and queued loads, each in order."""
+        controller = self.controller
+        acks = (*controller.ack_write_queue, *controller.ack_load_queue)
+        self._copied = {ack.finish_event.marker: self._slots_of_copy(ack) for ack in acks}
+        return (*self._writes(path_of), *self._loads(path_of))
+
+    def _writes(self, path_of: PathOf) -> Iterator[Transfer]:
+        for ack in self.controller.ack_write_queue:
+            yield self._started("write", ack, map(self._written, ack.node_ids), path_of)
+        for queued in self.controller.write_queue:
+            nodes = map(self._written, queued.node_ids)
+            yield _waiting("write", queued, nodes, path_of)
+
+    def _loads(self, path_of: PathOf) -> Iterator[Transfer]:
+        for ack in self.controller.ack_load_queue:
+            yield self._started("load", ack, map(self._loading, ack.node_ids), path_of)
+        for queued in self.controller.load_queue:
+            nodes = map(self._loading, queued.node_ids)
+            yield _waiting("load", queued, nodes, path_of)
+
+    def _written(self, number: int) -> Any:
+        return self._node_of(self.cache.ongoing_write_through.get(number))
+
+    def _loading(self, number: int) -> Any:
+        return self._node_of(self.cache.ongoing_load_back.get(number))
+
+    def _node_of(self, ongoing: Any) -> Any:
+        """The node that an ongoing transfer locks; None where there is no such node any more."""
+        return None if ongoing is None else self.calls.node_or_none(ongoing.node_id)
+
+    # -- requests and locks
+
+    def _anchor_of(self, req: Any) -> Any:
+        return self.calls.node_or_none(req.last_node)
+
+    def _locked(self) -> list[Any]:
+        return [self.calls.node(held.node_id) for held in self.locks]
+
+    def _pinned(self) -> list[Any]:
+        loads = [self.calls.held_by_load(ongoing) for ongoing in self._ongoing_loads()]
+        return [n for held in (*self.host_locks, *loads) for n in self.calls.pinned_nodes(held)]
+
+    def _ongoing_loads(self) -> list[Any]:
+        return list(self.cache.ongoing_load_back.values())
+
+
+def _waiting(kind: str, queued: Any, nodes: Iterator[Any], path_of: PathOf) -> Transfer:
+    anchors = tuple(map(path_of, nodes))
+    device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
+    return Transfer(kind, False, anchors, device, host)

@@ -1,0 +1,95 @@
+"""The request that a UnifiedRadixCache and mem_cache/common.py see: what they read of a Req.
+
+Slots only: what a release reads and its Req does not have raises AttributeError. Sources:
+schedule_batch.py, Req and ReqKvInfo.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+
+@attrs.define(slots=True)
+class Kv:
+    """ReqKvInfo, without sliding windows and Mamba states."""
+
+    req_pool_idx: int | None = None
+    cache_protected_len: int = 0
+    cache_inserted_len: int = 0
+    kv_committed_len: int = 0
+    kv_allocated_len: int = 0
+    mamba_pool_idx: None = None
+
+    @property
+    def holds_kv(self) -> bool:
+        return self.req_pool_idx is not None
+
+    @property
+    def is_kv_released(self) -> bool:
+        return self.kv_allocated_len == 0
+
+    def mark_kv_released(self) -> None:
+        self.kv_allocated_len = 0
+
+    def get_evicted_seqlen(self, component_type: Any) -> int:
+        return 0
+
+    def swa_dead_lo(self, page_size: int) -> int:
+        return self.cache_protected_len
+
+
+class Req:
+    """``fill`` says how much of the prompt is, or is about to be, computed."""
+
+    __slots__ = (
+        "cache_salt",
+        "done",
+        "extend_end",
+        "extra_key",
+        "finished_len",
+        "full_untruncated_fill_ids",
+        "kv",
+        "kv_rotation_base",
+        "last_node",
+        "lock",
+        "mamba_host_hit_length",
+        "origin_input_ids",
+        "output_ids",
+        "prefix_len",
+        "priority",
+        "rid",
+        "session",
+        "session_id",
+        "skip_radix_cache_insert",
+        "swa_host_hit_length",
+    )
+
+    def __init__(self, rid: str, prompt: Any, outputs: Any, extra_key: str | None, priority: int):
+        self.rid = rid
+        self.origin_input_ids = prompt
+        self.output_ids = outputs
+        self.full_untruncated_fill_ids = prompt + outputs
+        self.extra_key = extra_key
+        self.priority = priority
+        self.cache_salt: str | None = None
+        self.session = self.session_id = self.kv_rotation_base = self.finished_len = None
+        self.swa_host_hit_length = self.mamba_host_hit_length = 0
+        self.skip_radix_cache_insert = self.done = False
+        self.kv = Kv()
+        self.last_node: Any = None
+        self.lock: Any = None
+        self.prefix_len = self.extend_end = 0
+
+    def finished(self) -> bool:
+        return bool(self.done)
+
+    def owned_kv_len(self) -> int:
+        return self.kv.kv_committed_len
+
+    def get_fill_ids(self) -> Any:
+        return self.full_untruncated_fill_ids[: self.extend_end]
+
+    def refresh_fill_ids(self) -> None:
+        self.full_untruncated_fill_ids = self.origin_input_ids + self.output_ids

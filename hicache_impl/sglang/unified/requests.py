@@ -1,0 +1,175 @@
+"""What SGLang's scheduler does with a request on a UnifiedRadixCache, call by call.
+
+Sources: scheduler.py, schedule_policy.py (``add_one_req``), schedule_batch.py (``Req``) and
+mem_cache/common.py, whose own functions put a request's KV into the tree and release it. The
+forward pass writes the fingerprint of each position into its slot.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+
+from hicache_impl.sglang.unified.request import Req
+from hicache_model import operations as op
+from hicache_model.fingerprint import fingerprints
+from hicache_model.outcomes import Admitted, Done, OutOfMemory
+
+if TYPE_CHECKING:
+    from hicache_impl.sglang.observe import Buffers
+    from hicache_impl.sglang.unified.calls import Calls
+
+
+@attrs.define(slots=True)
+class Running:
+    """A request between admission and end. ``tokens`` is the prompt and what was decoded."""
+
+    req: Req
+    prompt_length: int
+    tokens: tuple[int, ...]
+    namespace: str | None
+
+    @property
+    def home(self) -> Any:
+        return self.req.kv
+
+    @property
+    def computed(self) -> int:
+        return self.req.kv.kv_committed_len
+
+
+class Scheduler:
+    """Plays one request at a time; a batch of a real server holds several."""
+
+    def __init__(self, calls: Calls, device_kv: Buffers) -> None:
+        self.calls, self.device_kv = calls, device_kv
+        self.running: dict[int, Running] = {}
+
+    def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
+        calls = self.calls
+        req = Req(str(o.request), array("q", o.tokens), array("q"), o.namespace, o.priority)
+        request = Running(req, len(o.tokens), o.tokens, o.namespace)
+        matched = calls.match(o.tokens[:-1], o.namespace)
+        req.last_node = matched.last_device_node
+        device_length = req.prefix_len = matched.device_prefix_len
+        admission = calls.lock(req.last_node)
+        if matched.host_hit_length > 0:
+            self._load_back(req, matched)
+        req.kv.cache_protected_len = req.prefix_len
+        req.lock = calls.cache.lock(req.last_node)
+        calls.unlock(admission)
+        calls.cache.ready_to_load_host_cache()
+        self._take_row(request)
+        self.running[o.request] = request
+        loaded_length = req.prefix_len - device_length
+        return self._extend(request, o.chunk) or Admitted(device_length, loaded_length)
+
+    def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
+        request = self.running[o.request]
+        self.calls.common.checkpoint_kv_cache(request.req, self.calls.cache)
+        return self._extend(request, o.chunk) or Done()
+
+    def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
+        request = self.running[o.request]
+        self.calls.evict_for(self.calls.page_size)
+        slots = self._decode_slots(request)
+        if slots is None:
+            return OutOfMemory(1)
+        request.tokens += (o.token,)
+        request.req.output_ids.append(o.token)
+        self._compute(request, slots)
+        self._end_of_batch()
+        return Done()
+
+    def finish(self, o: op.FinishRequest) -> Done:
+        done = self._release(o.request, checkpoint=True)
+        self._end_of_batch()
+        return done
+
+    def retract(self, o: op.RetractRequest) -> Done:
+        return self._release(o.request, checkpoint=False)
+
+    def abort(self, o: op.AbortRequest) -> Done:
+        """One that decodes ends its round as finished; one that prefills gives its memory back."""
+        calls, request = self.calls, self.running[o.request]
+        handle = calls.base.CacheRequestHandle(rid=request.req.rid, attempt_id=0)
+        calls.cache.finish(handle, calls.base.CacheRequestOutcome.ABORT)
+        if request.computed < request.prompt_length:
+            return self._release(o.request, checkpoint=False)
+        return self.finish(op.FinishRequest(o.request))
+
+    def _load_back(self, req: Req, matched: Any) -> None:
+        """The whole match is pinned and locked until the load has its own locks."""
+        calls = self.calls
+        pin = calls.pin(matched.best_match_node)
+        lock = calls.lock(matched.best_match_node)
+        loaded, req.last_node = calls.load_back(matched, None, req)
+        calls.unlock(lock)
+        calls.unpin(pin)
+        req.prefix_len += loaded
+
+    def _take_row(self, request: Running) -> None:
+        """A row of req_to_token, with the prefix in it."""
+        calls, req = self.calls, request.req
+        prefix = calls.cache.prefix_device_indices(req)
+        if calls.rows.alloc([req]) is None:
+            raise RuntimeError("more requests than rows in req_to_token_pool")
+        calls.rows.write((req.kv.req_pool_idx, slice(0, len(prefix))), prefix)
+        req.kv.kv_committed_len = req.kv.kv_allocated_len = len(prefix)
+
+    def _extend(self, request: Running, chunk: int) -> OutOfMemory | None:
+        """Allocate and compute up to ``chunk`` prompt tokens; a whole prompt goes to the cache."""
+        chunk = min(chunk, request.prompt_length - request.computed)
+        page_size = self.calls.page_size
+        self.calls.evict_for(chunk if page_size == 1 else chunk + page_size)
+        slots = self._extend_slots(request, chunk)
+        if slots is None:
+            return OutOfMemory(chunk)
+        request.req.extend_end = request.computed + chunk
+        self._compute(request, slots)
+        if request.computed == request.prompt_length:
+            self.calls.common.checkpoint_kv_cache(request.req, self.calls.cache)
+        self._end_of_batch()
+        return None
+
+    def _end_of_batch(self) -> None:
+        """Scheduler.process_batch_result submits the backups that the batch queued."""
+        self.calls.cache.flush_pending_backups()
+
+    def _extend_slots(self, request: Running, count: int) -> Any:
+        allocator = self.calls.allocator
+        if self.calls.page_size == 1:
+            return allocator.alloc(count)
+        before = torch.tensor([request.computed])
+        after = before + count
+        return allocator.alloc_extend(before, before, after, after, self._last_slot(request), count)
+
+    def _decode_slots(self, request: Running) -> Any:
+        allocator = self.calls.allocator
+        if self.calls.page_size == 1:
+            return allocator.alloc(1)
+        after = torch.tensor([request.computed + 1])
+        return allocator.alloc_decode(after, after, self._last_slot(request))
+
+    def _last_slot(self, request: Running) -> Any:
+        if request.computed == 0:
+            return torch.tensor([-1])
+        row = self.calls.rows.req_to_token[request.home.req_pool_idx]
+        return row[request.computed - 1 : request.computed].to(torch.int64)
+
+    def _compute(self, request: Running, slots: Any) -> None:
+        """The forward pass over the next ``len(slots)`` tokens."""
+        start, end = request.computed, request.computed + len(slots)
+        self.calls.rows.write((request.home.req_pool_idx, slice(start, end)), slots)
+        values = fingerprints(request.namespace, request.tokens)[start:end]
+        self.device_kv.write(slots, values)
+        request.home.kv_committed_len = request.home.kv_allocated_len = end
+
+    def _release(self, number: int, checkpoint: bool) -> Done:
+        req = self.running.pop(number).req
+        req.done = checkpoint
+        self.calls.common.release_kv_cache(req, self.calls.cache, checkpoint=checkpoint)
+        return Done()

@@ -1,0 +1,228 @@
+"""The target: one real UnifiedRadixCache, driven as SGLang's scheduler drives it.
+
+What the cache raises comes through unchanged.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import attrs
+
+from hicache_impl.sglang import releases
+from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.loader import Loaded
+from hicache_impl.sglang.observe import Buffers, slots_of
+from hicache_impl.sglang.unified.build import PYTHON_CORE, build
+from hicache_impl.sglang.unified.calls import Calls, Held
+from hicache_impl.sglang.unified.observe import UnifiedObserver
+from hicache_impl.sglang.unified.request import Req
+from hicache_impl.sglang.unified.requests import Scheduler
+from hicache_impl.target import Description
+from hicache_model import operations as op
+from hicache_model.configuration import Configuration
+from hicache_model.fingerprint import fingerprints
+from hicache_model.outcomes import (
+    Done,
+    Evicted,
+    Inserted,
+    LoadedBack,
+    LoadsStarted,
+    Matched,
+    Outcome,
+    OutOfMemory,
+)
+from hicache_model.snapshot import Path, Snapshot
+
+
+class UnifiedTarget:
+    """Implements hicache_impl.target.Target. ``trusting=False`` observes everything afresh."""
+
+    def __init__(self, parts: Parts, configuration: Configuration, trusting: bool = True) -> None:
+        self.configuration = configuration
+        self.parts = parts
+        self._calls = Calls(parts)
+        self._cache = parts.cache
+        self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
+        self._locks: list[Held] = []
+        self._host_locks: list[Held] = []
+        scheduler = Scheduler(self._calls, self._device_kv)
+        self._observer = UnifiedObserver(
+            self._calls,  # type: ignore[arg-type]
+            self._device_kv,
+            scheduler.running,  # type: ignore[arg-type]
+            self._locks,
+            self._host_locks,
+        )
+        self._fresh = not trusting
+        self._perform: dict[type[Any], Callable[[Any], Outcome]] = {
+            op.Match: self._match,
+            op.Insert: self._insert,
+            op.EvictDevice: self._evict_device,
+            op.EvictHost: self._evict_host,
+            op.LoadBack: self._load_back,
+            op.StartLoads: self._start_loads,
+            op.StartWrites: self._start_writes,
+            op.Lock: self._lock,
+            op.Unlock: self._unlock,
+            op.LockHost: self._lock_host,
+            op.UnlockHost: self._unlock_host,
+            op.CompleteWrites: self._complete_writes,
+            op.CompleteLoads: self._complete_loads,
+            op.Reset: self._reset,
+            op.BeginRequest: scheduler.begin,
+            op.ExtendRequest: scheduler.extend,
+            op.DecodeRequest: scheduler.decode,
+            op.FinishRequest: scheduler.finish,
+            op.RetractRequest: scheduler.retract,
+            op.AbortRequest: scheduler.abort,
+        }
+
+    def perform(self, operation: op.Operation) -> Outcome:
+        return self._perform[type(operation)](operation)
+
+    def observe(self, fresh: bool = False) -> Snapshot:
+        """The complete state; ``fresh`` looks again at what seems unchanged."""
+        return self._observer.observe(fresh or self._fresh)
+
+    def observe_at(self, paths: Iterable[Path]) -> Snapshot:
+        return self._observer.observe_at(paths)
+
+    # -- lookup and contents
+
+    def _match(self, o: op.Match) -> Matched:
+        matched = self._calls.match(o.tokens, o.namespace)
+        slots = slots_of(self._calls.matched_slots(matched))
+        return Matched(matched.device_prefix_len, matched.host_hit_length, slots)
+
+    def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
+        """The end of a request: its KV is in fresh slots, the cache takes what it does not have.
+
+        The cache itself frees what it has already. ``chunked`` says that the request counted its
+        hits before.
+        """
+        calls = self._calls
+        count = len(o.tokens) // calls.page_size * calls.page_size
+        if count == 0:
+            return Inserted(0)
+        fresh = calls.allocator.alloc(count)
+        if fresh is None:
+            return OutOfMemory(count)
+        tokens = o.tokens[:count]
+        self._device_kv.write(fresh, fingerprints(o.namespace, tokens))
+        params = calls.base.InsertParams(
+            key=calls.key(tokens, o.namespace),
+            value=fresh,
+            priority=o.priority,
+            inserted_len=count if o.chunked else 0,
+        )
+        return Inserted(self._cache.insert(params).prefix_len)
+
+    def _evict_device(self, o: op.EvictDevice) -> Evicted:
+        result = self._cache.evict(self._calls.base.EvictParams(num_tokens=o.count))
+        return Evicted(result.num_tokens_evicted)
+
+    def _evict_host(self, o: op.EvictHost) -> Done:
+        self._cache.evict_host(o.count)
+        return Done()
+
+    def _reset(self, o: op.Reset) -> Done:
+        """flush_cache of the scheduler."""
+        self._cache.reset()
+        self._calls.rows.clear()
+        self._calls.allocator.clear()
+        self._locks.clear()
+        self._host_locks.clear()
+        return Done()
+
+    # -- transfers
+
+    def _load_back(self, o: op.LoadBack) -> LoadedBack:
+        matched = self._calls.match(o.tokens, o.namespace)
+        if matched.host_hit_length == 0:
+            return LoadedBack(0)
+        req = Req("load back", array("q", o.tokens), array("q"), o.namespace, 0)
+        req.last_node = matched.last_device_node
+        loaded, _ = self._calls.load_back(matched, o.quota, req)
+        return LoadedBack(loaded)
+
+    def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
+        return LoadsStarted(self._cache.ready_to_load_host_cache() >= 0)
+
+    def _start_writes(self, o: op.StartWrites) -> Done:
+        self._cache.flush_pending_backups()
+        return Done()
+
+    def _complete_writes(self, o: op.CompleteWrites) -> Done:
+        return self._complete(self.parts.controller.ack_write_queue[: o.count])
+
+    def _complete_loads(self, o: op.CompleteLoads) -> Done:
+        return self._complete(self.parts.controller.ack_load_queue[: o.count])
+
+    def _complete(self, acks: list[Any]) -> Done:
+        for ack in acks:
+            ack.finish_event.synchronize()
+        self._cache.check_hicache_events()
+        return Done()
+
+    # -- locks
+
+    def _lock(self, o: op.Lock) -> Done:
+        node_id = self._calls.match(o.tokens, o.namespace).last_device_node
+        if not self._cache.is_root(node_id):
+            self._locks.append(self._calls.lock(node_id))
+        return Done()
+
+    def _unlock(self, o: op.Unlock) -> Done:
+        self._calls.unlock(self._take(self._locks, o, "lock"))
+        return Done()
+
+    def _lock_host(self, o: op.LockHost) -> Done:
+        """The last node of the match with a host copy: callers pin only those, or the root."""
+        node = self._calls.node(self._calls.match(o.tokens, o.namespace).last_host_node)
+        while not (node.backuped or node is self._calls.tree.root_node):
+            node = node.parent
+        if node is not self._calls.tree.root_node:
+            self._host_locks.append(self._calls.pin(node.id))
+        return Done()
+
+    def _unlock_host(self, o: op.UnlockHost) -> Done:
+        self._calls.unpin(self._take(self._host_locks, o, "pin"))
+        return Done()
+
+    def _take(self, held: list[Held], o: op.Unlock | op.UnlockHost, what: str) -> Held:
+        """Remove and return what holds a node whose path is exactly what the operation names."""
+        wanted = Path(o.namespace, o.tokens)
+        for index, one in enumerate(held):
+            if self._observer.nodes.path(self._calls.node(one.node_id)) == wanted:
+                return held.pop(index)
+        raise KeyError(f"no {what} is held on {wanted}")
+
+
+@attrs.define(frozen=True, slots=True)
+class UnifiedFactory:
+    """Makes UnifiedTargets, with one core, of the one release that is loaded in this process."""
+
+    loaded: Loaded
+    core: str = PYTHON_CORE
+    trusting: bool = True
+    description: Description = attrs.field(init=False)
+
+    @description.default
+    def _describe(self) -> Description:
+        version = self.loaded.version
+        return Description(
+            target="sglang-unified",
+            release=version,
+            origin=self.loaded.located.told_by,
+            eviction_policies=releases.eviction_policies(version),
+            host_may_be_smaller=releases.host_may_be_smaller(version),
+            cache=self.loaded.cache,
+        )
+
+    def build(self, configuration: Configuration) -> UnifiedTarget:
+        """A fresh cache; RefusedSize (a ValueError) for sizes that the release refuses."""
+        parts = build(self.loaded, cast(Any, configuration), self.core)
+        return UnifiedTarget(parts, configuration, self.trusting)
