@@ -13,7 +13,7 @@ help: ## list the targets
 
 setup: $(INSTALLED) ## set up .venv (done by the others when needed)
 
-verify: $(INSTALLED) ## the main job: find issue 19212 in SGLang 0.5.10.post1, see 0.5.18 agree
+verify: $(INSTALLED) ## the main job: our own cache agrees, SGLang 0.5.10.post1 does not, 0.5.18 does
 	$(BIN)/python scripts/verify.py
 
 test: $(INSTALLED) ## run the tests, without those marked slow
