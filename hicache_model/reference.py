@@ -593,6 +593,8 @@ class Reference:
             )
             if 0 < len(prompt.tokens) < len(path.tokens):
                 self._insert_path(prompt, running.priority + 1, len(prompt.tokens))
+        if self.dialect.finished_request == "matches_again":
+            self._find(path)
         self._release(running)
         self._start_writes()
         return Done()
