@@ -1,4 +1,4 @@
-"""How a UnifiedRadixCache is called and looked into. The only place that knows its names.
+"""How a UnifiedRadixCache is called and looked into; what differs between releases is in ways.py.
 
 Its nodes are known outside of the tree core by integer ids.
 """
@@ -13,6 +13,7 @@ import attrs
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.unified.request import Req
+from hicache_impl.sglang.unified.ways import ways
 
 
 @attrs.define(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Calls:
         self.tree = parts.cache.tree_core
         self.rows = parts.req_to_token_pool
         self.page_size: int = parts.cache.page_size
+        self.ways = ways(loaded.version)
         self.base = loaded.module("mem_cache.base_prefix_cache")
         self.common = loaded.module("mem_cache.common")
         self.full = loaded.module("mem_cache.unified_cache.component_type").ComponentType.FULL
@@ -61,7 +63,7 @@ class Calls:
 
     def matched_slots(self, matched: Any) -> Any:
         """The device slots of what ``matched`` found on the device."""
-        return self.cache.path_device_indices(matched.last_device_node)
+        return self.ways.matched_slots(self, matched)
 
     # -- load back
 
@@ -70,7 +72,7 @@ class Calls:
 
         ``req.last_node`` is the last node on the device.
         """
-        found: tuple[int, int] = self.cache.init_load_back(
+        loaded, node_id = self.cache.init_load_back(
             self.base.InitLoadBackParams(
                 best_match_node=matched.best_match_node,
                 host_hit_length=matched.host_hit_length,
@@ -78,7 +80,7 @@ class Calls:
                 req=req,
             )
         )
-        return found
+        return self.ways.loaded(loaded), node_id
 
     # -- locks
 
@@ -99,16 +101,8 @@ class Calls:
         return Held(ongoing.node_id, ongoing.host_lock_params)
 
     def pinned_nodes(self, held: Held) -> list[Any]:
-        """The nodes that a pin covers: from its node up to where its segment began."""
-        if self.full not in held.receipt.component_host_lock_uuids:
-            return []
-        begin = held.receipt.component_host_lock_uuids[self.full]
-        nodes, node = [], self.node(held.node_id)
-        while True:
-            nodes.append(node)
-            if node.component_data[self.full].metadata.get("host_uuid") == begin:
-                return nodes
-            node = node.parent
+        """The nodes that a pin covers."""
+        return self.ways.pinned(self, held)
 
     # -- memory
 

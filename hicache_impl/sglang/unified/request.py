@@ -53,7 +53,6 @@ class Req:
         "kv",
         "kv_rotation_base",
         "last_node",
-        "lock",
         "mamba_host_hit_length",
         "origin_input_ids",
         "output_ids",
@@ -79,7 +78,6 @@ class Req:
         self.skip_radix_cache_insert = self.done = False
         self.kv = Kv()
         self.last_node: Any = None
-        self.lock: Any = None
         self.prefix_len = self.extend_end = 0
 
     def finished(self) -> bool:
@@ -93,3 +91,25 @@ class Req:
 
     def refresh_fill_ids(self) -> None:
         self.full_untruncated_fill_ids = self.origin_input_ids + self.output_ids
+
+
+class LockedReq(Req):
+    """From 0.5.22: the request holds its lock with the receipt in it."""
+
+    __slots__ = ("lock",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lock: Any = None
+
+
+class ReceiptReq(Req):
+    """Up to 0.5.21: the receipt of the lock on ``last_node``, and the slots of the prefix."""
+
+    __slots__ = ("lock_receipt", "prefix_indices", "swa_prefix_lock_released")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.lock_receipt: Any = None
+        self.prefix_indices: Any = None
+        self.swa_prefix_lock_released = False

@@ -50,16 +50,17 @@ class Scheduler:
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls = self.calls
-        req = Req(str(o.request), array("q", o.tokens), array("q"), o.namespace, o.priority)
+        ids = array("q", o.tokens)
+        req = calls.ways.request(str(o.request), ids, array("q"), o.namespace, o.priority)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         matched = calls.match(o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
-        device_length = req.prefix_len = matched.device_prefix_len
+        device_length = req.prefix_len = len(calls.matched_slots(matched))
         admission = calls.lock(req.last_node)
         if matched.host_hit_length > 0:
             self._load_back(req, matched)
         req.kv.cache_protected_len = req.prefix_len
-        req.lock = calls.cache.lock(req.last_node)
+        calls.ways.lock_request(calls, req)
         calls.unlock(admission)
         calls.cache.ready_to_load_host_cache()
         self._take_row(request)
@@ -69,7 +70,7 @@ class Scheduler:
 
     def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
-        self.calls.common.checkpoint_kv_cache(request.req, self.calls.cache)
+        self.calls.ways.checkpoint(self.calls, request.req, True)
         return self._extend(request, o.chunk) or Done()
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
@@ -114,7 +115,7 @@ class Scheduler:
     def _take_row(self, request: Running) -> None:
         """A row of req_to_token, with the prefix in it."""
         calls, req = self.calls, request.req
-        prefix = calls.cache.prefix_device_indices(req)
+        prefix = calls.ways.prefix(calls, req)
         if calls.rows.alloc([req]) is None:
             raise RuntimeError("more requests than rows in req_to_token_pool")
         calls.rows.write((req.kv.req_pool_idx, slice(0, len(prefix))), prefix)
@@ -131,7 +132,7 @@ class Scheduler:
         request.req.extend_end = request.computed + chunk
         self._compute(request, slots)
         if request.computed == request.prompt_length:
-            self.calls.common.checkpoint_kv_cache(request.req, self.calls.cache)
+            self.calls.ways.checkpoint(self.calls, request.req, False)
         self._end_of_batch()
         return None
 
@@ -171,5 +172,5 @@ class Scheduler:
     def _release(self, number: int, checkpoint: bool) -> Done:
         req = self.running.pop(number).req
         req.done = checkpoint
-        self.calls.common.release_kv_cache(req, self.calls.cache, checkpoint=checkpoint)
+        self.calls.ways.release(self.calls, req, checkpoint)
         return Done()

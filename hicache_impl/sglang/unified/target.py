@@ -18,7 +18,6 @@ from hicache_impl.sglang.observe import Buffers, slots_of
 from hicache_impl.sglang.unified.build import PYTHON_CORE, build
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
-from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.requests import Scheduler
 from hicache_impl.target import Description
 from hicache_model import operations as op
@@ -95,7 +94,7 @@ class UnifiedTarget:
     def _match(self, o: op.Match) -> Matched:
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(self._calls.matched_slots(matched))
-        return Matched(matched.device_prefix_len, matched.host_hit_length, slots)
+        return Matched(len(slots), matched.host_hit_length, slots)
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have.
@@ -116,7 +115,7 @@ class UnifiedTarget:
             key=calls.key(tokens, o.namespace),
             value=fresh,
             priority=o.priority,
-            inserted_len=count if o.chunked else 0,
+            **calls.ways.insert_counts(count, o.chunked),
         )
         return Inserted(self._cache.insert(params).prefix_len)
 
@@ -143,7 +142,8 @@ class UnifiedTarget:
         matched = self._calls.match(o.tokens, o.namespace)
         if matched.host_hit_length == 0:
             return LoadedBack(0)
-        req = Req("load back", array("q", o.tokens), array("q"), o.namespace, 0)
+        request = self._calls.ways.request
+        req = request("load back", array("q", o.tokens), array("q"), o.namespace, 0)
         req.last_node = matched.last_device_node
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)

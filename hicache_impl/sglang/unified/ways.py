@@ -1,0 +1,158 @@
+"""How the UnifiedRadixCache of one release is called: what differs, in one table.
+
+The facts are read in each release's own sources below ``sglang/srt``; the file is named in a row.
+Nothing else in this package knows a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+
+from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.unified.request import LockedReq, ReceiptReq, Req
+
+if TYPE_CHECKING:
+    from hicache_impl.sglang.unified.calls import Calls, Held
+
+
+@attrs.define(frozen=True, slots=True)
+class Ways:
+    """The ways of one release."""
+
+    #: (calls, match result) -> the device slots of what was found on the device.
+    matched_slots: Callable[[Calls, Any], Any]
+    #: first answer of init_load_back -> how many tokens were queued for loading.
+    loaded: Callable[[Any], int]
+    #: (tokens, whether the request counted its hits before) -> what else InsertParams takes.
+    insert_counts: Callable[[int, bool], dict[str, Any]]
+    #: (calls, a pin) -> the nodes that it covers.
+    pinned: Callable[[Calls, Held], list[Any]]
+    #: The request record whose attributes the cache and mem_cache/common.py read.
+    request: type[Req]
+    #: (calls, req): the request locks the node that it ends on.
+    lock_request: Callable[[Calls, Any], None]
+    #: (calls, req) -> the device slots of the prefix that it was admitted with.
+    prefix: Callable[[Calls, Any], Any]
+    #: (calls, req, chunked): what is computed goes to the tree; the request goes on.
+    checkpoint: Callable[[Calls, Any, bool], None]
+    #: (calls, req, whether its KV goes to the tree first): it gives back its row and its lock.
+    release: Callable[[Calls, Any, bool], None]
+
+
+@attrs.define(frozen=True, slots=True)
+class Row:
+    field: str
+    releases: Range
+    value: Any
+    source: str
+
+
+def _slots_of_path(calls: Calls, matched: Any) -> Any:
+    return calls.cache.path_device_indices(matched.last_device_node)
+
+
+def _slots_of_match(calls: Calls, matched: Any) -> Any:
+    return matched.device_indices
+
+
+def _number(loaded: Any) -> int:
+    return int(loaded)
+
+
+def _beyond(tokens: int, counted: bool) -> dict[str, Any]:
+    return {"inserted_len": tokens if counted else 0}
+
+
+def _chunked(tokens: int, counted: bool) -> dict[str, Any]:
+    return {"chunked": counted}
+
+
+def _pinned_node(calls: Calls, held: Held) -> list[Any]:
+    """The node itself, if the pin took hold: a split leaves it on the lower half."""
+    node = calls.node(held.node_id)
+    takes_hold = calls.cache.is_write_back or node.component_data[calls.full].host_value is not None
+    return [node] if takes_hold else []
+
+
+def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
+    """From its node up to where its segment began."""
+    if calls.full not in held.receipt.component_host_lock_uuids:
+        return []
+    begin = held.receipt.component_host_lock_uuids[calls.full]
+    nodes = [calls.node(held.node_id)]
+    while nodes[-1].component_data[calls.full].metadata.get("host_uuid") != begin:
+        nodes.append(nodes[-1].parent)
+    return nodes
+
+
+def _tree_lock(calls: Calls, req: LockedReq) -> None:
+    req.lock = calls.cache.lock(req.last_node)
+
+
+def _receipt(calls: Calls, req: ReceiptReq) -> None:
+    req.lock_receipt = calls.lock(req.last_node).receipt
+
+
+def _prefix_of_tree(calls: Calls, req: LockedReq) -> Any:
+    return calls.cache.prefix_device_indices(req)
+
+
+def _prefix_of_request(calls: Calls, req: ReceiptReq) -> Any:
+    root = calls.cache.root_node_handle()
+    req.prefix_indices = calls.tree.collect_full_device_indices(req.last_node, root)
+    return req.prefix_indices.to(torch.int64)
+
+
+def _checkpoint(calls: Calls, req: Any, chunked: bool) -> None:
+    calls.common.checkpoint_kv_cache(req, calls.cache)
+
+
+def _cache_unfinished(calls: Calls, req: Any, chunked: bool) -> None:
+    calls.common.maybe_cache_unfinished_req(req, calls.cache, chunked=chunked)
+
+
+def _release_checkpointed(calls: Calls, req: Any, keep: bool) -> None:
+    calls.common.release_kv_cache(req, calls.cache, checkpoint=keep)
+
+
+def _release_inserted(calls: Calls, req: Any, keep: bool) -> None:
+    calls.common.release_kv_cache(req, calls.cache, is_insert=keep)
+
+
+SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
+
+TABLE = (
+    Row("matched_slots", SINCE_22, _slots_of_path, "base_prefix_cache.py MatchResult"),
+    Row("matched_slots", BEFORE_22, _slots_of_match, "base_prefix_cache.py MatchResult"),
+    Row("loaded", SINCE_22, _number, "unified_radix_cache.py init_load_back"),
+    Row("loaded", BEFORE_22, len, "unified_radix_cache.py init_load_back"),
+    Row("insert_counts", SINCE_22, _beyond, "base_prefix_cache.py InsertParams"),
+    Row("insert_counts", BEFORE_22, _chunked, "base_prefix_cache.py InsertParams"),
+    Row("pinned", SINCE_22, _pinned_segment, "components/full.py release_component_lock"),
+    Row("pinned", BEFORE_22, _pinned_node, "components/full.py release_component_lock"),
+    Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
+    Row("request", BEFORE_22, ReceiptReq, "schedule_batch.py Req"),
+    Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
+    Row("lock_request", BEFORE_22, _receipt, "schedule_policy.py"),
+    Row("prefix", SINCE_22, _prefix_of_tree, "allocation.py _prefix_kv_indices"),
+    Row("prefix", BEFORE_22, _prefix_of_request, "schedule_policy.py"),
+    Row("checkpoint", SINCE_22, _checkpoint, "common.py checkpoint_kv_cache"),
+    Row("checkpoint", BEFORE_22, _cache_unfinished, "common.py maybe_cache_unfinished_req"),
+    Row("release", SINCE_22, _release_checkpointed, "common.py release_kv_cache"),
+    Row("release", BEFORE_22, _release_inserted, "common.py release_kv_cache"),
+)
+
+
+def ways(version: str) -> Ways:
+    """The row of each field that holds for ``version``; LookupError unless exactly one does."""
+    chosen: dict[str, Any] = {}
+    for field in attrs.fields(Ways):
+        values = [r.value for r in TABLE if r.field == field.name and version in r.releases]
+        if len(values) != 1:
+            raise LookupError(f"{len(values)} rows for {field.name} of sglang {version}, not one")
+        chosen[field.name] = values[0]
+    return Ways(**chosen)
