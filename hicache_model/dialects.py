@@ -481,8 +481,8 @@ ROWS: tuple[Row, ...] = (
         "each_insert",
         "0.5.21",
         "0.5.21",
-        "Each insert that is not a chunk counts a hit on every node it passes; what came as a chunk "
-        "waits for the next. Changed by #39444.",
+        "Each insert that is not a chunk counts a hit on every node it passes; what came as a "
+        "chunk waits for the next. Changed by #39444.",
         "unified_cache/unified_tree_core.py, _inc_hit_count_and_check (0.5.21)",
         UNIFIED,
     ),
