@@ -1,8 +1,8 @@
 """When two states of an exploration are the same: when everything that both sides show is equal.
 
-That is the model's facts, and of the target its nodes with their slots, the free lists in their
-order, the bytes in every slot, transfers and requests. Of the clocks only the order counts, the
-model's and the target's own. Nothing is known of what a target does not show.
+That is all facts of the model, and of the target its nodes with their slots, the free lists in
+their order, the bytes in every slot, transfers and requests. Of the clocks only the order counts,
+the model's and the target's own. Nothing is known of what a target does not show.
 """
 
 from __future__ import annotations
@@ -44,9 +44,17 @@ def _of_model(model: Reference) -> object:
         for node in nodes
     ]
     requests = [(number, _of_request(r)) for number, r in sorted(model.requests.items())]
-    duplicates = [_name(node.path) for node in model.duplicates] if model.duplicates else None
-    held = (model.held_paths(), duplicates)
-    return facts, _orders(nodes), model.transfers(), held, requests
+    return facts, _orders(nodes), model.transfers(), _held(model), requests
+
+
+def _held(model: Reference) -> object:
+    """Locks, pins with the place where they begin, and host copies that may be reclaimed first."""
+    return (
+        sorted(_name(node.path) for node in model.locks),
+        sorted((_name(pin.node.path), pin.start) for pin in model.host_locks),
+        sorted((_name(pin.node.path), pin.start) for pin in model.load_pins.values()),
+        [_name(node.path) for node in model.duplicates],
+    )
 
 
 def _of_request(running: Running) -> object:

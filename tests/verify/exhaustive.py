@@ -79,8 +79,10 @@ def everything(path: Operations, tokens: int, configuration: Configuration) -> l
     return [op for op in candidates if rules.refusal(model, op) is None]
 
 
-def modelled(path: Operations, configuration: Configuration = SMALL) -> Reference:
-    model = Reference(configuration, DIALECT)
+def modelled(
+    path: Operations, configuration: Configuration = SMALL, dialect: Dialect = DIALECT
+) -> Reference:
+    model = Reference(configuration, dialect)
     for operation in path:
         model.apply(operation)
     return model

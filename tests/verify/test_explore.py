@@ -5,19 +5,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from hicache_impl.native.target import NativeFactory
 from hicache_model import operations as ops
 from hicache_model.configuration import WRITE_POLICIES, Configuration
+from hicache_model.dialects import Dialect
 from hicache_model.operations import EvictDevice, Insert, Operation
-from hicache_model.reference import Reference
+from hicache_model.reference import Pin, Reference, Running
+from hicache_model.tree import TreeNode
 from hicache_verify.alphabet import alphabet
 from hicache_verify.bound import EXTRAS, Bound, UnknownExtra
 from hicache_verify.explore import Exploration, Found, Layer
 from hicache_verify.joining import state_key
 from hicache_verify.lockstep import Lockstep
 from tests.verify.exhaustive import (
+    DIALECT,
     SMALL,
     every_list,
     explored,
@@ -143,14 +147,19 @@ def test_with_all_extras_every_operation_is_tried() -> None:
     )
     tried = {op for path in paths for op in letters(path)}
     tried.update(letters(gone))
-    tried.update(letters((Insert((1,)),), SMALL.with_(write_policy="write_through")))
+    through = SMALL.with_(write_policy="write_through")
+    tried.update(letters((Insert((1,)),), through))
+    tried.update(letters((Insert((1,)),), through, Dialect.of("0.5.23", "unified")))
     assert {type(op) for op in tried} == set(ops.OPERATIONS)
     for name in ("namespace", "priority", "chunked"):
         assert any(getattr(op, name, None) for op in tried)
 
 
-def letters(path: tuple[Operation, ...], configuration: Configuration = SMALL) -> list[Operation]:
-    found = list(alphabet(modelled(path, configuration), Bound(4, extras=EXTRAS), path))
+def letters(
+    path: tuple[Operation, ...], configuration: Configuration = SMALL, dialect: Dialect = DIALECT
+) -> list[Operation]:
+    model = modelled(path, configuration, dialect)
+    found = list(alphabet(model, Bound(4, extras=EXTRAS), path))
     assert len(found) == len(set(found))
     return found
 
@@ -200,6 +209,24 @@ def test_a_state_is_itself_whenever_it_is_reached() -> None:
 )
 def test_whatever_shows_makes_another_state(operations: tuple[Operation, ...]) -> None:
     assert key(*operations) != key(Insert((1,)))
+
+
+FACTS: dict[type, str] = {
+    TreeNode: "path length parent on_device on_host lock_ref host_lock transfer hit_count priority "
+    "last_access creation children",
+    Running: "tokens prompt_length namespace priority computed protected inserted anchor",
+    Pin: "node start",
+}
+HELD = "requests locks host_locks load_pins duplicates writes queued_writes queued_loads"
+
+
+def test_a_new_fact_of_the_model_is_not_forgotten() -> None:
+    """Whatever an operation may depend on belongs into ``joining``; put it there first."""
+    for owner, names in FACTS.items():
+        assert {field.name for field in attrs.fields(owner)} == set(names.split())
+    facts = {name for name in vars(modelled(())) if not name.startswith("_")}
+    fixed = {"configuration", "dialect", "page_size", "write_back", "policy", "is_host_leaf"}
+    assert facts - fixed == {*HELD.split(), "started_loads", "tree"}
 
 
 def test_the_order_of_use_is_part_of_a_state() -> None:
