@@ -14,7 +14,7 @@ from typing import TypeVar
 import attrs
 
 from hicache_verify import events
-from hicache_verify.cannot_run import CannotRun
+from hicache_verify.cannot_run import CannotRun, SilentCanary
 from hicache_verify.cells import BadCell, Cell
 from hicache_verify.executor import Executor
 from hicache_verify.findings import Finding
@@ -47,19 +47,19 @@ class Campaign:
 
     def run(self) -> events.CampaignFinished:
         """Explore every cell; whatever happens, the last event is the result."""
-        problem: str | None = None
+        failure: CannotRun | None = None
         interrupted = False
         try:
             self._explore(self._open())
         except CannotRun as error:
-            problem = str(error)
+            failure = error
         except KeyboardInterrupt:
             interrupted = True
         finally:
             for lane in self._lanes:
                 lane.close()
         self._shared.ledger.give_up()
-        return self._finish(problem, interrupted)
+        return self._finish(failure, interrupted)
 
     # -- cells -------------------------------------------------------------------------------------
 
@@ -155,21 +155,24 @@ class Campaign:
 
     # -- the result --------------------------------------------------------------------------------
 
-    def _finish(self, problem: str | None, interrupted: bool) -> events.CampaignFinished:
+    def _finish(self, failure: CannotRun | None, interrupted: bool) -> events.CampaignFinished:
         shared = self._shared
+        problem = None if failure is None else str(failure)
+        blind = isinstance(failure, SilentCanary)
         found = shared.ledger.findings
         if problem is None and shared.examples == 0 and not found:
             problem = (
                 "interrupted before the first example" if interrupted else "no example was run"
             )
         finished = events.CampaignFinished(
-            verdict=_verdict(found, problem, interrupted),
+            verdict=events.ERROR if blind else _verdict(found, problem, interrupted),
             examples=shared.examples,
             operations=shared.operations,
             seconds=shared.seconds(),
             findings=found,
             interrupted=interrupted,
             problem=problem,
+            canaries=shared.canaries,
         )
         shared.emit(finished)
         return finished

@@ -12,3 +12,7 @@ class CannotRun(RuntimeError):
     def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class SilentCanary(CannotRun):
+    """A planted bug was not found, so that to have seen nothing means nothing."""

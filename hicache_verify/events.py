@@ -93,6 +93,14 @@ class CellFinished:
 
 
 @attrs.frozen
+class Canaries:
+    """How often a planted bug was run, and how often it was found."""
+
+    run: int = 0
+    found: int = 0
+
+
+@attrs.frozen
 class CampaignFinished:
     """The result. ``problem`` says in one line what kept the run from being done as asked."""
 
@@ -103,6 +111,7 @@ class CampaignFinished:
     findings: tuple[Finding, ...]
     interrupted: bool = False
     problem: str | None = None
+    canaries: Canaries = Canaries()
 
 
 Event: TypeAlias = (

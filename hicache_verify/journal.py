@@ -130,6 +130,13 @@ class Journal:
         self._map[_PURPOSE] = 1 - self._counted
         self.phase(Phase.BUILDING)
 
+    def forget(self) -> None:
+        """No example runs: if the process ends now, no target had a part in it."""
+        self._catch_up()
+        self.phase(Phase.IDLE)
+        self._generation += 1
+        _COUNTER.pack_into(self._map, _GENERATION, self._generation)
+
     def _catch_up(self) -> None:
         """A forked child may have written since."""
         self._beats, self.operations = _COUNTERS.unpack_from(self._map, _BEATS)

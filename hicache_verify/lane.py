@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from hicache_verify import events
 from hicache_verify.asking import ask, detail, open_worker, say
 from hicache_verify.autopsy import Ending, judge
-from hicache_verify.cannot_run import CannotRun
+from hicache_verify.cannot_run import CannotRun, SilentCanary
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
+from hicache_verify.events import Canaries
 from hicache_verify.executor import Worker
 from hicache_verify.findings import FoundAfter
 from hicache_verify.journal import Pulse
@@ -24,6 +25,7 @@ from hicache_verify.messages import (
     Minimized,
     Opened,
     Reply,
+    Sung,
 )
 from hicache_verify.plan import Share
 from hicache_verify.seeds import derive
@@ -46,6 +48,7 @@ class Lane:
         self._worker: Worker | None = None
         self._leg: Leg | None = None
         self._examples = 0
+        self._next_canary = number * (self._plan.canary_every or 0) // self._plan.lanes
         self._seen = (0, 0)
         self._waiting: Key | None = None
         self._is_finder = False
@@ -104,9 +107,10 @@ class Lane:
                 seed,
                 left,
                 seconds,
-                self._plan.first,
-                self._plan.database,
-                known,
+                first=self._plan.first,
+                database=self._plan.database,
+                known=known,
+                **self._canary(),
             )
             before = self._examples
             reply = self._run_leg(leg)
@@ -119,6 +123,12 @@ class Lane:
                 return abandoned
             stretch += 1
         return None
+
+    def _canary(self) -> dict[str, int]:
+        every = self._plan.canary_every
+        if every is None:
+            return {}
+        return {"canary_after": max(0, self._next_canary - self._examples), "canary_every": every}
 
     def _run_leg(self, leg: Leg) -> Reply | Ending:
         self._leg, self.source = leg, leg.source
@@ -134,6 +144,19 @@ class Lane:
             self._record(reply.divergence, reply.case, self._shared.after(*more))
         elif isinstance(reply, Minimized):
             self._settle(reply)
+        elif isinstance(reply, Sung):
+            self._heard_canary(reply)
+
+    def _heard_canary(self, song: Sung) -> None:
+        self._next_canary = self._examples + (self._plan.canary_every or 0)
+        with self._shared.lock:
+            before = self._shared.canaries
+            self._shared.canaries = Canaries(before.run + 1, before.found + song.found)
+        if not song.found:
+            raise SilentCanary(
+                f"the canary stayed silent: the planted bug {song.bug} breaks {song.law}, and"
+                f" {song.operations} operations did not show it, so this harness is blind"
+            )
 
     def _look(self) -> None:
         assert self._worker is not None

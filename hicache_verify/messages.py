@@ -50,7 +50,8 @@ class Known:
 class Leg:
     """Explore ``cell`` with one source of operations, for so many examples or seconds.
 
-    What is ``known`` is counted, and reported again only where it may get shorter.
+    What is ``known`` is counted, and reported again only where it may get shorter. The canary sings
+    after so many examples for the first time, and then once in so many; None is for never.
     """
 
     cell: Cell
@@ -60,6 +61,8 @@ class Leg:
     seconds: float | None
     first: bool = False
     database: str | None = None
+    canary_after: int | None = None
+    canary_every: int = 100
     known: Mapping[Key, Known] = attrs.field(factory=dict)
 
 
@@ -151,6 +154,16 @@ class Minimized:
 
 
 @attrs.frozen
+class Sung:
+    """The canary sang: whether the planted ``bug`` was found under its ``law``."""
+
+    bug: str
+    law: str
+    found: bool
+    operations: int
+
+
+@attrs.frozen
 class LegDone:
     """The leg ended by itself; how often each known finding was met again."""
 
@@ -178,4 +191,6 @@ class Broken:
     detail: str
 
 
-Reply: TypeAlias = Opened | Refused | Found | Minimized | LegDone | Attempted | Expanded | Broken
+Reply: TypeAlias = (
+    Opened | Refused | Found | Minimized | Sung | LegDone | Attempted | Expanded | Broken
+)

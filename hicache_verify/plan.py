@@ -13,6 +13,7 @@ from hicache_verify.watch import Limits
 
 HYPOTHESIS, RANDOM = "hypothesis", "random"
 LEAST_EXAMPLES = 3
+CANARY_EVERY = 100
 HYPOTHESIS_SHARE = 4
 """Hypothesis gets one part in so many of a cell, the fast source the rest."""
 
@@ -21,7 +22,8 @@ HYPOTHESIS_SHARE = 4
 class Plan:
     """``examples`` is per cell, ``budget`` in seconds for all of them; either may be None.
 
-    ``workers`` explore a cell at the same time, and share its examples.
+    ``workers`` explore a cell at the same time, and share its examples. Of so many examples, one is
+    a canary.
 
     ``database`` is a folder of Hypothesis's examples: what failed before is tried first.
     """
@@ -34,6 +36,7 @@ class Plan:
     first: bool = False
     database: str | None = None
     workers: int = 1
+    canary_every: int | None = CANARY_EVERY
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
 

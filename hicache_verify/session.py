@@ -47,6 +47,7 @@ class Session:
         send: Callable[[Reply], None],
         minimize: Minimizer,
         deadline: float | None = None,
+        before_example: Callable[[], None] = lambda: None,
     ) -> None:
         self.factory = factory
         self.database = leg.database
@@ -56,6 +57,7 @@ class Session:
         self._send = send
         self._minimize = minimize
         self._deadline = deadline
+        self._before_example = before_example
         self._known: dict[Key, Known] = dict(leg.known)
         self._found = 0
         self._repeats: Counter[Key] = Counter()
@@ -71,6 +73,7 @@ class Session:
         self.end()
         if self._late():
             raise TimeIsUp
+        self._before_example()
         self._note(self._guard.start(configuration))
         return self._guard.lockstep or Unbuilt(self.factory, configuration)
 

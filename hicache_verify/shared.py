@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from hicache_verify import events
+from hicache_verify.events import Canaries
 from hicache_verify.executor import Executor
 from hicache_verify.findings import FoundAfter
 from hicache_verify.ledger import Ledger
@@ -41,6 +42,7 @@ class Shared:
         self.operations = past.operations
         self.lost: Counter[Key] = Counter()
         self.broken = 0
+        self.canaries = Canaries()
         self._listener = listener
         self._started = clock() - past.seconds
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from hicache_impl.target import TargetFactory
 from hicache_verify import output
+from hicache_verify.canary import Canary
 from hicache_verify.divergence import Divergence
 from hicache_verify.expanding import Expander
 from hicache_verify.explore import Expanded
@@ -104,6 +105,7 @@ class Worker:
 
     def _search(self, leg: Leg) -> LegDone:
         deadline = None if leg.seconds is None else time.monotonic() + leg.seconds
+        canary = Canary(leg, self._journal, self._connection.send)
         session = Session(
             self._factory,
             self._journal,
@@ -111,6 +113,7 @@ class Worker:
             send=self._connection.send,
             minimize=lambda case, found: self._minimize(case, found, deadline),
             deadline=deadline,
+            before_example=canary.look,
         )
         try:
             source = _source(leg.source)

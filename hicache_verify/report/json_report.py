@@ -52,6 +52,7 @@ class JsonReport:
             "seconds": round(event.seconds, 3),
             "seed": started.seed if started else None,
             "workers": started.workers if started else None,
+            "canaries": {"run": event.canaries.run, "found": event.canaries.found},
             "divergences": [divergence(f, self._path_of(f)) for f in event.findings],
             "cells": [_cell(cell) for cell in self._cells],
             "left_out": list(started.left_out) if started else [],

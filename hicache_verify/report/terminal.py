@@ -96,14 +96,16 @@ class Terminal:
             self._out.print(Text(f"  left early: {event.abandoned}", "yellow"))
 
     def _finish(self, event: events.CampaignFinished) -> None:
-        if event.verdict == events.ERROR and not event.interrupted:
-            return  # the command line says why, on standard error
         for finding in event.findings:
             self._finding(finding)
+        if event.verdict == events.ERROR and not event.interrupted:
+            return  # the command line says why, on standard error
         amount = (
             f"{plural(event.operations, 'operation')} in "
             f"{plural(event.examples, 'example')}, {event.seconds:.1f} s"
         )
+        if event.canaries.run:
+            amount += f"; canary found {event.canaries.found} of {event.canaries.run} times"
         if event.findings:
             found = plural(len(event.findings), "distinct divergence")
             line = Text.assemble((f"✗ {found}", "bold red"), f" in {amount}")

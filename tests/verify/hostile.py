@@ -185,3 +185,24 @@ def refuses() -> Factory:
     factory = agrees()
     factory.build = build  # type: ignore[method-assign,assignment]
     return factory
+
+
+def blinds() -> Factory:
+    """Agrees, and keeps the harness from seeing any divergence."""
+    from hicache_verify.lockstep import Lockstep
+
+    see = Lockstep.step
+
+    def look_away(lockstep: Lockstep, operation: Operation) -> None:
+        see(lockstep, operation)
+
+    Lockstep.step = look_away  # type: ignore[method-assign,assignment]
+    return agrees()
+
+
+def kills_canaries() -> Factory:
+    """Agrees, and the planted bug ends the process as soon as it is built."""
+    from hicache_impl.native.target import NativeFactory
+
+    NativeFactory.build = lambda *given: os._exit(9)  # type: ignore[method-assign]
+    return agrees()

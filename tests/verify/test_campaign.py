@@ -26,6 +26,7 @@ class Ran:
             "budget": None,
             "sources": ("random",),
             "limits": LIMITS,
+            "canary_every": None,  # they import torch, and have tests of their own
             **plan,
         }
         self.events: list[events.Event] = []
