@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hicache_verify.autopsy import Ending
-from hicache_verify.cannot_run import CannotRun
+from hicache_verify.autopsy import LOST, Ending
+from hicache_verify.cannot_run import CannotRun, MachineLost
 from hicache_verify.executor import Executor, Worker
 from hicache_verify.explore import Expanded
 from hicache_verify.messages import (
@@ -48,6 +48,8 @@ def open_worker(
         return worker, said
     worker.close()
     if isinstance(said, Ending):
+        if said.reason == LOST:
+            raise MachineLost(say(said))
         how = f"the target cannot be opened: its process ended ({said.how})"
         raise CannotRun(how, detail(said))
     raise CannotRun(say(said), detail(said))
@@ -81,6 +83,8 @@ def _wait(worker: Worker, idle: Callable[[], None]) -> Reply | Ending:
 def say(reply: Reply | Ending) -> str:
     """Why a worker's last word was not the one that was due."""
     if isinstance(reply, Ending):
+        if reply.reason == LOST:
+            return reply.how
         return f"its process ended between two operations ({reply.how})"
     if isinstance(reply, (Broken, Refused)):
         return reply.message

@@ -10,12 +10,12 @@ import attrs
 
 from hicache_model.operations import describe
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Entry
+from hicache_verify.journal import Entry, Pulse
 from hicache_verify.messages import Case
 from hicache_verify.stacks import Frame
 from hicache_verify.watch import HANG, MEMORY, Limits
 
-DEATH = "death"
+DEATH, LOST = "death", "lost"
 OURS = ("hicache_verify", "hicache_model", "hicache_impl", "torch", "hypothesis")
 
 
@@ -23,8 +23,9 @@ OURS = ("hicache_verify", "hicache_model", "hicache_impl", "torch", "hypothesis"
 class Ending:
     """How a process ended, and what it was doing.
 
-    ``reason`` is ``hang``, ``memory`` (both times we ended it) or ``death``; ``returncode`` is as
-    ``subprocess`` has it. ``frames`` are the stack, outermost first, where it could be seen.
+    ``reason`` is ``hang``, ``memory`` (both times we ended it), ``death``, or ``lost``, where its
+    machine is gone and nobody knows; ``returncode`` is as ``subprocess`` has it. ``frames`` are the
+    stack, outermost first, where it could be seen.
     """
 
     reason: str
@@ -40,6 +41,8 @@ class Ending:
             return "no answer"
         if self.reason == MEMORY:
             return "memory"
+        if self.reason == LOST:
+            return "its machine was lost"
         code = self.returncode or 0
         return f"exit code {code}" if code >= 0 else _signal_name(-code)
 
@@ -49,6 +52,12 @@ class Ending:
         if self.entry.configuration is None:
             return None
         return Case(self.entry.configuration, self.entry.operations)
+
+
+def lost(pulse: Pulse) -> Ending:
+    """What is known of a process whose machine is gone: how far it had come."""
+    entry = Entry(pulse.phase, pulse.minimizing, pulse.examples, pulse.operations, None, ())
+    return Ending(LOST, None, entry)
 
 
 def _signal_name(number: int) -> str:

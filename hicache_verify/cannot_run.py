@@ -16,3 +16,7 @@ class CannotRun(RuntimeError):
 
 class SilentCanary(CannotRun):
     """A planted bug was not found, so that to have seen nothing means nothing."""
+
+
+class MachineLost(CannotRun):
+    """The machine that a worker was to run on is gone; another one may do."""

@@ -73,9 +73,11 @@ class FindingSettled:
 
 @attrs.frozen
 class WorkerLost:
-    """A worker hung, died or broke; another goes on. ``finding`` is None where it is our fault."""
+    """A worker hung, died or broke; another goes on.
 
-    cell: Cell
+    ``finding`` is None where the target had no part in it.
+    """
+
     how: str
     finding: int | None
 

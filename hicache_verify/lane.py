@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from hicache_verify import events
 from hicache_verify.asking import ask, detail, open_worker, say
-from hicache_verify.autopsy import Ending, judge
-from hicache_verify.cannot_run import CannotRun, SilentCanary
+from hicache_verify.autopsy import LOST, Ending, judge
+from hicache_verify.cannot_run import CannotRun, MachineLost, SilentCanary
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import Canaries
@@ -55,11 +55,23 @@ class Lane:
 
     def open(self) -> Opened:
         """Start its worker."""
-        self._worker, opened = open_worker(
-            self._shared.executor, self._plan.spec, idle=self._heed_the_end
-        )
+        self._worker, opened = self._open_somewhere()
         self._seen = (0, 0)
         return opened
+
+    def _open_somewhere(self) -> tuple[Worker, Opened]:
+        """A worker with the target; if a machine is lost meanwhile, on another one."""
+        while (opened := self._open_anywhere()) is None:
+            self._heed_the_end()
+        return opened
+
+    def _open_anywhere(self) -> tuple[Worker, Opened] | None:
+        shared = self._shared
+        try:
+            return open_worker(shared.executor, self._plan.spec, idle=self._heed_the_end)
+        except MachineLost as error:
+            self._count_lost_machine(str(error))
+            return None
 
     def close(self) -> None:
         """End its worker, whatever it does."""
@@ -219,9 +231,13 @@ class Lane:
     def _lose(self, leg: Leg, reply: Reply | Ending) -> str | None:
         """A worker ended before its leg did; why the leg is to be abandoned, or None."""
         self.close()
+        if isinstance(reply, Ending) and reply.reason == LOST:
+            self._count_lost_machine(say(reply))
+            self._minimize_apart()
+            return None
         divergence = judge(reply, self._plan.limits) if isinstance(reply, Ending) else None
         if divergence is None or not isinstance(reply, Ending) or reply.case is None:
-            self._blame_ourselves(leg.cell, reply)
+            self._blame_ourselves(reply)
             return None
         self._minimize_apart()  # what the worker was minimizing when it was lost
         key = divergence.key
@@ -230,18 +246,26 @@ class Lane:
             self._shared.lost[key] += 1
             lost = self._shared.lost[key]
             number = self._shared.ledger[key].number
-            self._shared.emit(events.WorkerLost(leg.cell, reply.how, number))
+            self._shared.emit(events.WorkerLost(reply.how, number))
         self._minimize_apart()
         if lost < self._plan.limits.deaths_per_key:
             return None
         return f"{divergence.law} has ended {lost} workers"
 
-    def _blame_ourselves(self, cell: Cell, reply: Reply | Ending) -> None:
+    def _count_lost_machine(self, how: str) -> None:
+        with self._shared.lock:
+            self._shared.machines_lost += 1
+            lost = self._shared.machines_lost
+            self._shared.emit(events.WorkerLost(how, None))
+        if lost >= self._plan.limits.lost_machines:
+            raise CannotRun(f"{lost} machines were lost, the last because {how}")
+
+    def _blame_ourselves(self, reply: Reply | Ending) -> None:
         self._give_up()
         with self._shared.lock:
             self._shared.broken += 1
             broken = self._shared.broken
-            self._shared.emit(events.WorkerLost(cell, say(reply), None))
+            self._shared.emit(events.WorkerLost(say(reply), None))
         if broken >= self._plan.limits.broken_workers:
             raise CannotRun(
                 f"{broken} workers failed, the last because {say(reply)}", detail(reply)
@@ -264,8 +288,7 @@ class Lane:
     @contextmanager
     def _spare_worker(self) -> Iterator[Worker]:
         """A worker whose counts and whose loss mean nothing."""
-        shared = self._shared
-        worker, _ = open_worker(shared.executor, self._plan.spec, idle=self._heed_the_end)
+        worker, _ = self._open_somewhere()
         try:
             yield worker
         finally:

@@ -19,7 +19,8 @@ from hicache_verify.plan import Plan
 class Shared:
     """Who reads and then changes something holds ``lock``; listeners hear one event at a time.
 
-    ``lost`` counts the workers that a finding has ended, ``broken`` those that failed by our fault.
+    ``lost`` counts the workers that a finding has ended, ``broken`` those that failed by our fault,
+    ``machines_lost`` those whose machine went.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Shared:
         self.operations = past.operations
         self.lost: Counter[Key] = Counter()
         self.broken = 0
+        self.machines_lost = 0
         self.canaries = Canaries()
         self._listener = listener
         self._started = clock() - past.seconds

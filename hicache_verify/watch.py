@@ -35,6 +35,7 @@ class Limits:
     isolated_candidates: int = 400
     deaths_per_key: int = 3
     broken_workers: int = 3
+    lost_machines: int = 64
     findings: int = 64
 
     def of(self, phase: Phase) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +24,11 @@ from hicache_verify.cli.options import (
     target_spec,
 )
 from hicache_verify.cli.resuming import take_up
+from hicache_verify.cli.workplace import workplace
 
 if TYPE_CHECKING:
     from hicache_verify.cells import Selection
+    from hicache_verify.cli.workplace import Workplace
     from hicache_verify.events import CampaignFinished, Listener
     from hicache_verify.plan import Plan
     from hicache_verify.record import Recorded
@@ -92,6 +96,11 @@ SOURCES = {
     metavar="N",
     help="Processes that explore at the same time.  [default: one a core]",
 )
+@click.option(
+    "--dask",
+    metavar="ADDRESS|local",
+    help="Workers on a Dask cluster, one a thread; local makes one here.",
+)
 @click.option("--first", is_flag=True, help="Stop at the first divergence.")
 @click.option(
     "--out",
@@ -132,6 +141,7 @@ def run(
     budget: float | None,
     seed: int,
     workers: int | None,
+    dask: str | None,
     first: bool,
     out: Path,
     database: Path | None,
@@ -160,9 +170,9 @@ def run(
         sources=SOURCES[sources],
     )
     if resume is not None:
-        return _go_on(resume, plan, as_json)
+        return _go_on(resume, plan, as_json, partial(workplace, dask=dask, fit=False))
     refuse_unwritable(out)
-    return _run(plan, out, as_json)
+    return _run(plan, out, as_json, partial(workplace, dask=dask, fit=workers is None))
 
 
 def selection(
@@ -176,7 +186,7 @@ def selection(
         raise click.UsageError(str(error)) from error
 
 
-def _go_on(folder: Path, asked: Plan, as_json: bool) -> int:
+def _go_on(folder: Path, asked: Plan, as_json: bool, work: Workplace) -> int:
     """Run what is left of a campaign; of one that is finished, say so."""
     from hicache_verify.events import TargetOpening
     from hicache_verify.report.files import Files
@@ -184,7 +194,7 @@ def _go_on(folder: Path, asked: Plan, as_json: bool) -> int:
 
     recorded, plan = take_up(folder, asked)
     if recorded.verdict is None or plan.budget != recorded.plan.budget:
-        return _run(plan, folder, as_json, recorded)
+        return _run(plan, folder, as_json, work, recorded)
     finished = recorded.finished
     if as_json:
         report = _report(Files(folder, recorded.traces), as_json)
@@ -196,10 +206,11 @@ def _go_on(folder: Path, asked: Plan, as_json: bool) -> int:
     return _exit_code(finished, as_json)
 
 
-def _run(plan: Plan, out: Path, as_json: bool, recorded: Recorded | None = None) -> int:
+def _run(
+    plan: Plan, out: Path, as_json: bool, work: Workplace, recorded: Recorded | None = None
+) -> int:
     from hicache_verify.campaign import Campaign
     from hicache_verify.events import to_all
-    from hicache_verify.executor import LocalExecutor
     from hicache_verify.past import Past
     from hicache_verify.record import Record
     from hicache_verify.report.files import Files
@@ -207,14 +218,12 @@ def _run(plan: Plan, out: Path, as_json: bool, recorded: Recorded | None = None)
     from hicache_verify.report.terminal import console
 
     files = Files(out, None if recorded is None else recorded.traces)
-    record = Record(out, plan, files.path, recorded)
     progress = Progress(console(stderr=True))
-    listener = to_all(files, record, progress, _report(files, as_json))
     past = Past() if recorded is None else recorded.past
-    try:
-        finished = Campaign(plan, LocalExecutor(plan.limits), listener, past=past).run()
-    finally:
-        progress.stop()
+    with work(plan) as (executor, fitting), contextlib.closing(progress):
+        record = Record(out, fitting, files.path, recorded)
+        listener = to_all(files, record, progress, _report(files, as_json))
+        finished = Campaign(fitting, executor, listener, past=past).run()
     for problem in files.problems.values():
         click.echo(f"hicache-verify: a finding could not be written whole: {problem}", err=True)
     if record.problem is not None:

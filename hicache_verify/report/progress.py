@@ -41,6 +41,10 @@ class Progress:
         else:
             self.stop()  # somebody is about to print; the next progress begins anew
 
+    def close(self) -> None:
+        """It leaves nothing behind."""
+        self.stop()
+
     def stop(self) -> None:
         if self._live is not None:
             self._live.stop()

@@ -114,7 +114,7 @@ DIVERGED = (
     events.CellStarted(CELLS[1], 2, 2),
     events.FindingFound(CRASH),
     events.FindingSettled(CRASH),
-    events.WorkerLost(CELLS[1], "its process ended between two operations (SIGKILL)", None),
+    events.WorkerLost("its process ended between two operations (SIGKILL)", None),
     events.CellFinished(
         CELLS[1], 1200, 31_003, 30.0, ("no-crash",), "no-death has ended 3 workers"
     ),

@@ -1,0 +1,187 @@
+"""Campaigns on a Dask cluster: here two processes of this machine, which can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hicache_model.operations import EvictDevice
+from hicache_verify import events
+from hicache_verify.asking import open_worker
+from hicache_verify.autopsy import LOST, Ending
+from hicache_verify.campaign import Campaign
+from hicache_verify.cannot_run import CannotRun, MachineLost
+from hicache_verify.executor import Worker
+from hicache_verify.plan import Plan
+from hicache_verify.targets import TargetSpec
+from hicache_verify.watch import Limits
+
+distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
+
+from hicache_verify.dask_executor import DaskExecutor, connected  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+LIMITS = Limits(operation=0.5, isolated_operation=0.2, isolated_minimizing=4)
+
+
+@pytest.fixture
+def cluster() -> Iterator[DaskExecutor]:
+    with connected("local", 2, LIMITS) as executor:
+        yield executor
+
+
+class Ran:
+    """A campaign with two workers, and what it emitted; ``at`` may do something to the cluster."""
+
+    def __init__(
+        self,
+        executor: DaskExecutor,
+        target: str,
+        at: Callable[[events.Event], None] = lambda event: None,
+        **plan: Any,
+    ) -> None:
+        self.events: list[events.Event] = []
+        options = {
+            "examples": 12,
+            "budget": None,
+            "sources": ("random",),
+            "limits": LIMITS,
+            "workers": 2,
+            "canary_every": None,
+            **plan,
+        }
+        asked = Plan(TargetSpec(f"tests.verify.hostile:{target}"), **options)
+
+        def listen(event: events.Event) -> None:
+            self.events.append(event)
+            at(event)
+
+        self.result = Campaign(asked, executor, listen).run()
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class Killer:
+    """Kills a machine of the cluster at the first event of a kind, once."""
+
+    def __init__(self, executor: DaskExecutor, moment: type) -> None:
+        self._pids = list(executor.client.run(os.getpid).values())
+        self._moment: type | None = moment
+
+    def __call__(self, event: events.Event) -> None:
+        if self._moment is not None and isinstance(event, self._moment):
+            self._moment = None
+            os.kill(self._pids[0], signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"), [("corrupts", "law"), ("exits", "death"), ("loops", "hang")]
+)
+def test_what_a_target_does_is_found_and_minimized_there_too(
+    cluster: DaskExecutor, target: str, kind: str
+) -> None:
+    ran = Ran(cluster, target, first=True, examples=1000)
+    (found,) = ran.result.findings
+    assert found.divergence.kind == kind
+    assert found.case.operations == (EvictDevice(2),)
+    assert found.minimized
+    assert len(cluster.client.run(os.getpid)) == 2  # what is hostile reached no machine
+
+
+@pytest.mark.parametrize("moment", [events.FindingSettled, events.FindingFound])
+def test_a_machine_that_is_killed_loses_no_finding_and_another_one_goes_on(
+    cluster: DaskExecutor, moment: type
+) -> None:
+    ran = Ran(cluster, "corrupts", Killer(cluster, moment), examples=300)
+    (found,) = ran.result.findings
+    assert found.divergence.law == "conservation"
+    assert found.minimized
+    assert ran.result.verdict == events.DIVERGED
+    (lost,) = ran.of(events.WorkerLost)
+    assert (lost.how, lost.finding) == ("its machine was lost", None)
+    assert ran.result.examples > 150  # one lane alone has half of them
+
+
+def test_machines_that_are_lost_again_and_again_end_a_campaign(cluster: DaskExecutor) -> None:
+    limits = Limits(lost_machines=1)
+    ran = Ran(cluster, "agrees", Killer(cluster, events.CellStarted), examples=900, limits=limits)
+    assert ran.result.verdict == events.ERROR
+    assert "1 machines were lost" in (ran.result.problem or "")
+
+
+def test_a_worker_on_a_lost_machine_says_so_and_hangs_nowhere(cluster: DaskExecutor) -> None:
+    worker, _ = open_worker(cluster, TargetSpec("tests.verify.hostile:agrees"))
+    for pid in cluster.client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    ending = _last_word(worker)
+    assert (ending.reason, ending.case) == (LOST, None)
+    worker.close()
+
+
+def _last_word(worker: Worker) -> Ending:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        said = worker.poll(0.1)
+        if isinstance(said, Ending):
+            return said
+    raise AssertionError("it says nothing")
+
+
+def test_without_a_scheduler_there_is_nothing_to_run() -> None:
+    nowhere = connected("tcp://127.0.0.1:9", 2, LIMITS)
+    with pytest.raises(CannotRun, match="no Dask scheduler answers at tcp"):
+        nowhere.__enter__()
+
+
+def test_without_machines_no_worker_starts() -> None:
+    with connected("local", 0, LIMITS) as executor, pytest.raises(MachineLost):
+        executor.start(TargetSpec("tests.verify.hostile:agrees"), patience=0.5)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hicache_verify", "run", *arguments]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path[:1], str(ROOT)])}
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_makes_a_cluster_here(tmp_path: Path) -> None:
+    asked = ("--target", "tests.verify.hostile:corrupts", "--examples", "20", "--workers", "2")
+    ran = run(tmp_path, *asked, "--dask", "local")
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert "✗ 1 distinct divergence" in ran.stdout
+
+
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hicache_verify.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "hicache_verify.dask_executor", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--target", "native", "--dask", "local"])
+    command = "pip install 'hicache-verify[dask]'"
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"hicache-verify: --dask needs Dask's distributed: {command}\n"
+    )
