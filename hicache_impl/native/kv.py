@@ -42,7 +42,8 @@ class KVBuffers:
         width = prod(row_shape) * block.element_size() // 8
         self.words = block.view(layers, 2, rows, -1).view(torch.int64).view(2 * layers, rows, width)
         self.kv = [self.words[2 * number : 2 * number + 2] for number in range(layers)]
-        self._factors = _factors(layers).to(device)
+        self._factors = _factors(layers)
+        self._moving = self.words.is_cuda or pinned
         self._plain = layers == width == 1
 
     @property
@@ -52,19 +53,23 @@ class KVBuffers:
 
     def stamp(self, slots: Sequence[int], fingerprints: Sequence[int]) -> None:
         """Write the fingerprints into all layers of ``slots``, as a forward pass would its KV."""
-        values = torch.tensor(fingerprints, dtype=torch.int64, device=self.words.device)
-        values = (values.view(1, -1, 1) * self._factors).expand(-1, -1, self.words.size(2))
-        self.words.index_copy_(1, self._index(slots), values)
+        values = torch.tensor(fingerprints, dtype=torch.int64).view(1, -1, 1) * self._factors
+        rows = values.expand(-1, -1, self.words.size(2)).to(self.words.device)
+        self.words.index_copy_(1, self._index(slots), rows)
 
     def contents(self) -> list[int]:
         """The fingerprint in every slot, MIXED where its rows do not agree on one."""
-        return self._decode(self.words)
+        return self._decode(self._still(self.words))
 
     def contents_of(self, slots: Sequence[int]) -> list[int]:
-        return self._decode(self.words.index_select(1, self._index(slots)))
+        return self._decode(self._still(self.words.index_select(1, self._index(slots))))
 
     def _index(self, slots: Sequence[int]) -> Any:
         return index_of(slots).to(self.words.device)
+
+    def _still(self, words: Any) -> Any:
+        """On the CPU, and where a copy may be running beside us, as they are now."""
+        return words.to("cpu", copy=True) if self._moving else words
 
     def _decode(self, words: Any) -> list[int]:
         first = words[:1, :, :1]

@@ -190,13 +190,18 @@ class CpuTransfer:
 class CudaEngine:
     """Two streams beside the one that computes, which each transfer waits for first.
 
-    ``delay`` clock cycles pass before each transfer, so that one in flight really is.
+    ``delay`` clock cycles pass before each transfer, so that one in flight really is. What computes
+    is the current stream of whoever calls, the same at every call.
     """
 
     def __init__(self, device_kv: KVBuffers, host_kv: KVBuffers, device: Any, delay: int) -> None:
         self.device_kv, self.host_kv = device_kv, host_kv
         self.device, self.delay = device, delay
         self.writes, self.loads = torch.cuda.Stream(device), torch.cuda.Stream(device)
+        # Or the memory of a cache that is gone goes to the next one while copies still run. (Pinned
+        # memory needs no word: an asynchronous copy tells its allocator by itself.)
+        for stream in (self.writes, self.loads):
+            device_kv.words.record_stream(stream)
 
     def write(self, device: Slots, host: Slots) -> Transfer:
         copy = AsynchronousCopy(self.device_kv, self.host_kv, device, host)
