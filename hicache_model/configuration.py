@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from hicache_model import fields
+from hicache_model.policies import is_own_name
 
 WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
 EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru")
@@ -19,11 +20,12 @@ class Configuration:
     """Sizes are tokens and multiples of ``page_size``.
 
     ``copies`` says when a transfer's bytes move: ``early``, when it is issued, or ``late``, when it
-    completes; a real stream may do either. Raises ValueError for sizes that no cache can have.
+    completes; a real stream may do either. ``eviction_policy`` may also name code of your own
+    (``policies.add_own``). Raises ValueError for sizes that no cache can have.
     """
 
     write_policy: str = fields.choice(WRITE_POLICIES, "write_back")
-    eviction_policy: str = fields.choice(EVICTION_POLICIES, "lru")
+    eviction_policy: str = fields.choice(EVICTION_POLICIES, "lru", also=is_own_name)
     page_size: int = fields.integer(1, least=1, most=1024)
     device_slots: int = fields.integer(8, least=1, most=1 << 20)
     host_slots: int = fields.integer(12, least=1, most=1 << 20)

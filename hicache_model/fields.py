@@ -5,6 +5,7 @@ Only what a JSON file can hold is allowed in them, so that a trace is lossless a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -94,11 +95,15 @@ def optional_text() -> Any:
     return attrs.field(default=None, validator=check)
 
 
-def choice(options: tuple[str, ...], default: Any = attrs.NOTHING) -> Any:
-    """One of ``options``."""
+def choice(
+    options: tuple[str, ...],
+    default: Any = attrs.NOTHING,
+    also: Callable[[str], bool] = lambda value: False,
+) -> Any:
+    """One of ``options``, or a string for which ``also`` holds."""
 
     def check(_: Any, field: attrs.Attribute[Any], value: Any) -> None:
-        if type(value) is not str or value not in options:
+        if type(value) is not str or not (value in options or also(value)):
             raise ValueError(f"{field.name} must be one of {', '.join(options)}; got {value!r:.60}")
 
     return attrs.field(default=default, validator=check)

@@ -25,7 +25,7 @@ from hicache_model.definitions import (
 )
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfMemory
-from hicache_model.policies import POLICIES
+from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
 
 FREE = "the free list"
@@ -651,7 +651,7 @@ def _evictable_leaves(step: Step) -> list[Node]:
 def _policy_order(step: Step) -> Iterator[Violation]:
     if step.before is None:
         return
-    policy = POLICIES[step.configuration.eviction_policy]
+    policy = named(step.configuration.eviction_policy)
     old = step.old_family
     if isinstance(step.operation, ops.EvictDevice):
         candidates = [

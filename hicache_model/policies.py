@@ -8,6 +8,7 @@ halves of a split are as old as the node was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
@@ -68,3 +69,50 @@ def slru(node: Counters) -> tuple[int, ...]:
 POLICIES: Mapping[str, Policy] = {
     policy.__name__: policy for policy in (lru, lfu, fifo, mru, filo, priority, slru)
 }
+
+
+# -- your own --------------------------------------------------------------------------------------
+#
+# Named by where its code is, FILE.py:NAME or MODULE:NAME. A name is data and may stand in a trace;
+# the function is known to a process once somebody has added it there.
+
+_OWN_NAME = re.compile(r"[^\s:,]+:[A-Za-z_]\w*")
+_own: dict[str, Policy] = {}
+
+
+class UnknownPolicy(ValueError):
+    """No policy has this name, or its code was not given to this process."""
+
+
+class BadPolicy(ValueError):
+    """A policy of your own raised, or gave what is no key."""
+
+
+def is_own_name(name: str) -> bool:
+    """Whether it names code and not one of ``POLICIES``."""
+    return len(name) <= 256 and _OWN_NAME.fullmatch(name) is not None
+
+
+def add_own(name: str, function: Callable[[Counters], int | tuple[int, ...]]) -> None:
+    """Make a policy known by ``name``. Of two nodes with equal keys the older one goes first."""
+
+    def policy(node: Counters) -> tuple[int, ...]:
+        try:
+            key = function(node)
+        except Exception as error:
+            raise BadPolicy(f"{name} raised {type(error).__name__}: {error}") from error
+        numbers = key if isinstance(key, tuple) else (key,)
+        if not all(type(number) is int for number in numbers):
+            raise BadPolicy(f"{name} gave {key!r:.60}, not an integer or a tuple of integers")
+        return (*numbers, node.creation)
+
+    _own[name] = policy
+
+
+def named(name: str) -> Policy:
+    """The policy of this name; UnknownPolicy where there is none."""
+    found = POLICIES.get(name) or _own.get(name)
+    if found is None:
+        hint = f"code that was not given; add --eviction-policy {name}"
+        raise UnknownPolicy(f"eviction policy {name!r:.80} is {hint}")
+    return found

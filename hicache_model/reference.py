@@ -27,7 +27,7 @@ from hicache_model.outcomes import (
     Outcome,
     OutOfMemory,
 )
-from hicache_model.policies import POLICIES
+from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
 from hicache_model.tree import Tree, TreeNode
 
@@ -76,7 +76,7 @@ class Reference:
         self.dialect = dialect
         self.page_size = configuration.page_size
         self.write_back = configuration.write_policy == "write_back"
-        self.policy = POLICIES[configuration.eviction_policy]
+        self.policy = named(configuration.eviction_policy)
         self.is_host_leaf = HOST_LEAF[dialect.host_leaf]
         self.tree = Tree(configuration.page_size, dialect, self._note_duplicate)
         self._handlers = {

@@ -9,6 +9,7 @@ import attrs
 
 from hicache_impl.target import Description
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
+from hicache_model.policies import is_own_name
 
 ALL = "all"
 MAX_CELLS = 1024
@@ -44,15 +45,22 @@ class Selection:
 
     def __attrs_post_init__(self) -> None:
         _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
-        _choose("eviction policy", self.eviction_policies, EVICTION_POLICIES, "known are")
+        known = (*EVICTION_POLICIES, *self.own_policies)
+        _choose("eviction policy", self.eviction_policies, known, "known are")
         for size in self.page_sizes:
             if not 1 <= size <= MAX_PAGE_SIZE:
                 raise BadCell(f"page size {size} is not in 1..{MAX_PAGE_SIZE}")
+
+    @property
+    def own_policies(self) -> tuple[str, ...]:
+        """Those that are code of the user's."""
+        return tuple(filter(is_own_name, self.eviction_policies))
 
     def expand(self, target: Description) -> tuple[Cell, ...]:
         """The cells, in the order asked for; BadCell for a policy that the target does not know."""
         write = _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
         known = tuple(p for p in EVICTION_POLICIES if p in target.eviction_policies)
+        known += tuple(filter(is_own_name, target.eviction_policies))
         release = f"{target.target} {target.release} has"
         eviction = _choose("eviction policy", self.eviction_policies, known, release)
         cells = tuple(itertools.starmap(Cell, itertools.product(write, self.page_sizes, eviction)))

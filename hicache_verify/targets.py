@@ -6,6 +6,7 @@ A ``TargetSpec`` is plain data and can be sent to a worker; ``open_factory`` imp
 from __future__ import annotations
 
 import importlib
+import shlex
 from typing import cast
 
 import attrs
@@ -35,7 +36,8 @@ class TargetSpec:
     returns a ``TargetFactory``; these have no releases.
     ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
     ``patches`` are triples of module, old text and new text, applied in memory. ``bug`` plants one
-    of ``hicache_impl.bugs`` in our own cache.
+    of ``hicache_impl.bugs`` in our own cache. ``policy`` names an eviction policy of yours, as
+    ``own_policy.add`` takes it; opening the target runs its code.
     """
 
     target: str = SGLANG
@@ -47,6 +49,7 @@ class TargetSpec:
     bug: str | None = None
     cache: str | None = None
     core: str | None = None
+    policy: str | None = None
 
     def __attrs_post_init__(self) -> None:
         given = [self.release is not None, self.source is not None, self.installed]
@@ -59,6 +62,11 @@ class TargetSpec:
             raise BadTarget(f"target {self.target} takes no --device; only {NATIVE} does")
         if self.bug is not None and self.target != NATIVE:
             raise BadTarget("--bug plants a bug in our own cache: add --target native")
+        if self.policy is not None and self.target != NATIVE:
+            raise BadTarget(
+                f"target {self.target} has eviction policies of its own; {self.policy!r:.80} "
+                "needs --target native"
+            )
 
     def _check_cache(self) -> None:
         if self.has_no_releases and (self.cache or self.core):
@@ -92,6 +100,8 @@ class TargetSpec:
             target += "" if value is None else f"--{name} {value} "
         if self.bug is not None:
             target += f"--bug {self.bug} "
+        if self.policy is not None:
+            target += f"--eviction-policy {shlex.quote(self.policy)} "
         if self.source is not None:
             return f"{target}--source {self.source}"
         if self.installed:
@@ -124,9 +134,14 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
 def _native(spec: TargetSpec) -> TargetFactory:
     from hicache_impl import bugs
     from hicache_impl.native.target import NativeFactory
+    from hicache_verify import own_policy
 
     device = "cpu" if spec.device is None else spec.device
-    return NativeFactory(device) if spec.bug is None else bugs.find(spec.bug).factory(device=device)
+    make = NativeFactory if spec.bug is None else bugs.find(spec.bug).factory
+    if spec.policy is None:
+        return make(device=device)
+    own_policy.add(spec.policy)
+    return make(device=device, own_policies=(spec.policy,))
 
 
 def dialect_of(description: Description) -> Dialect:

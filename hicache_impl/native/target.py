@@ -29,6 +29,7 @@ from hicache_model.outcomes import (
     Outcome,
     OutOfMemory,
 )
+from hicache_model.policies import named
 from hicache_model.snapshot import Path, Snapshot
 
 RULES = "0.5.18"
@@ -204,7 +205,8 @@ class NativeFactory:
     """Makes targets of our own cache. ValueError for a device that torch does not have here.
 
     ``kinds`` puts the cache together from other classes; ``cache`` and ``scheduler`` may be others
-    too. Where that plants a bug, ``bug`` is its name.
+    too. Where that plants a bug, ``bug`` is its name. ``own_policies`` are names of eviction
+    policies that were added to those of ``hicache_model.policies``.
     """
 
     device: str = attrs.field(default="cpu")
@@ -213,6 +215,7 @@ class NativeFactory:
     cache: type[HierarchicalCache] = HierarchicalCache
     scheduler: type[Scheduler] = Scheduler
     bug: str | None = None
+    own_policies: tuple[str, ...] = ()
     description: Description = attrs.field(init=False)
 
     @device.validator
@@ -226,7 +229,7 @@ class NativeFactory:
             target="native",
             release=RULES,
             origin=f"hicache_impl.native on {where}; follows the rules of SGLang {RULES}",
-            eviction_policies=EVICTION_POLICIES,
+            eviction_policies=(*EVICTION_POLICIES, *self.own_policies),
         )
 
     def build(self, configuration: Configuration) -> NativeTarget:
@@ -244,7 +247,7 @@ def settings_for(configuration: Configuration, device: str) -> Settings:
         layers=configuration.layers,
         device=device,
         write_policy=configuration.write_policy,
-        eviction_policy=configuration.eviction_policy,
+        eviction_policy=named(configuration.eviction_policy),
         load_back_threshold=configuration.load_back_threshold,
         copies=configuration.copies,
         copy_delay=LATE_CYCLES if configuration.copies == "late" else 0,

@@ -12,9 +12,10 @@ from hicache_verify.cli.options import (
     Asked,
     Seconds,
     json_option,
+    policy_option,
     read_trace,
-    target_of_trace,
     target_options,
+    trace_with_policy,
 )
 from hicache_verify.cli.replay import runner
 
@@ -34,16 +35,24 @@ DEFAULT_BUDGET = 60.0
     show_default=True,
     metavar="SECONDS",
 )
+@policy_option
 @json_option
-def minimize(trace: Path, out: Path | None, budget: float, as_json: bool, asked: Asked) -> int:
+def minimize(
+    trace: Path,
+    out: Path | None,
+    budget: float,
+    as_json: bool,
+    policy: str | None,
+    asked: Asked,
+) -> int:
     """Find the shortest trace that diverges as TRACE does, and write it."""
     from hicache_verify import trace as traces
     from hicache_verify.messages import Attempt, Case
     from hicache_verify.report import json_report
     from hicache_verify.report.listing import listing
 
-    read = read_trace(trace)
-    place = runner(target_of_trace(read, asked), minimizing=budget, isolated_minimizing=budget)
+    read, spec = trace_with_policy(read_trace(trace), asked, policy)
+    place = runner(spec, minimizing=budget, isolated_minimizing=budget)
     found = place.run(Attempt(Case(read.configuration, read.operations), skip_illegal=True))
     if found.divergence is None:
         where = f"{found.target.target} {found.target.release}"

@@ -65,7 +65,7 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
 }
 """Each under the field of TargetSpec that it gives."""
 
-NATIVE_OPTIONS = frozenset({"device"})
+NATIVE_OPTIONS = frozenset({"device", "bug", "policy"})
 """Those that only our own cache has."""
 
 
@@ -99,6 +99,13 @@ def target_options(command: F) -> F:
     return cast(F, found)
 
 
+policy_option = click.option(
+    "--eviction-policy",
+    "policy",
+    metavar="FILE.py:NAME",
+    help="Native, with your own policy; a trace never runs code by itself.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 
@@ -110,6 +117,28 @@ def target_spec(asked: Asked) -> TargetSpec:
         return TargetSpec(**asked)
     except BadTarget as error:
         raise click.UsageError(str(error)) from error
+
+
+def with_own_policy(asked: Asked, policies: tuple[str, ...]) -> Asked:
+    """The target options, and the policy among ``policies`` that is code of the user's."""
+    from hicache_model.policies import is_own_name
+
+    own = list(filter(is_own_name, policies))
+    if len(own) > 1:
+        raise click.UsageError(f"one policy of your own at a time; {len(own)} were given")
+    return {**asked, "policy": own[0]} if own else asked
+
+
+def trace_with_policy(trace: Trace, asked: Asked, policy: str | None) -> tuple[Trace, TargetSpec]:
+    """The trace under the policy of the user's, if one is given, and the target to run it on."""
+    if policy is None:
+        return trace, target_of_trace(trace, asked)
+    asked = with_own_policy(asked, (policy,))
+    try:
+        configuration = trace.configuration.with_(eviction_policy=policy)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return trace.with_(configuration=configuration), target_of_trace(trace, asked)
 
 
 def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:

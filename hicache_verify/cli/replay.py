@@ -13,9 +13,10 @@ from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
     json_option,
+    policy_option,
     read_trace,
-    target_of_trace,
     target_options,
+    trace_with_policy,
 )
 
 if TYPE_CHECKING:
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 @click.command(context_settings=CONTEXT)
 @click.argument("trace", type=click.Path(path_type=Path))
 @target_options
+@policy_option
 @json_option
-def replay(trace: Path, as_json: bool, asked: Asked) -> int:
+def replay(trace: Path, as_json: bool, policy: str | None, asked: Asked) -> int:
     """Run TRACE again, on what it was recorded on or on another release.
 
     Exit code 0: both sides agree to the end; 1: they diverge; 2: it could not be run.
     """
     from hicache_verify.messages import Attempt, Case
 
-    read = read_trace(trace)
-    spec = target_of_trace(read, asked)
+    read, spec = trace_with_policy(read_trace(trace), asked, policy)
     done = runner(spec).run(Attempt(Case(read.configuration, read.operations), keep_steps=True))
     refuse_illegal(done, trace)
     if as_json:

@@ -22,6 +22,7 @@ from hicache_verify.cli.options import (
     sizes,
     target_options,
     target_spec,
+    with_own_policy,
 )
 from hicache_verify.cli.resuming import take_up
 from hicache_verify.cli.workplace import workplace
@@ -68,7 +69,7 @@ SOURCES = {
     default="lru",
     show_default=True,
     metavar="P[,P]|all",
-    help="lru, lfu, fifo, mru, filo, priority, slru.",
+    help="lru, lfu, fifo, mru, filo, priority, slru; for native also your own, FILE.py:NAME.",
 )
 @click.option(
     "--examples",
@@ -159,7 +160,7 @@ def run(
     if budget is None and examples is None:
         budget = DEFAULT_BUDGET
     plan = Plan(
-        spec=target_spec(asked),
+        spec=target_spec(with_own_policy(asked, eviction_policy)),
         selection=selection(write_policy, page_size, eviction_policy),
         seed=seed,
         examples=examples,
