@@ -365,8 +365,8 @@ class Reference:
             self.tree.hold(member, 1)
             member.transfer = "write"
             self.queued_writes.append(member)
-        if self.dialect.writes_start == "one_by_one":
-            self._start_writes()
+            if self.dialect.writes_start == "one_by_one":
+                self._start_writes()
 
     def _start_writes(self) -> None:
         if self.queued_writes:

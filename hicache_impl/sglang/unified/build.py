@@ -6,14 +6,22 @@ checked.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hicache_impl.sglang import build as common
 from hicache_impl.sglang.build import Parts, Sizes
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
+from hicache_impl.sglang.releases import Range
 
 PYTHON_CORE = "python"
+
+#: How a release is told which core to take: by the environment, later also for one cache alone.
+CORE_VARIABLE = "SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"
+CORE_IS_A_PARAMETER = Range(since="0.5.21")
 
 #: The class of each core that can be driven.
 CORES = {PYTHON_CORE: "UnifiedTreeCore"}
@@ -26,16 +34,30 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     pools = common.build_pools(loaded, configuration)
     server_args = common.apply_settings(loaded, configuration)
     full = loaded.module("mem_cache.unified_cache.components").ComponentType.FULL
-    params = common.init_params(
-        loaded, configuration, pools, tree_components=(full,), tree_core_backend=core
-    )
-    cache = loaded.module("mem_cache.unified_radix_cache").UnifiedRadixCache(params)
+    named = {"tree_core_backend": core} if loaded.version in CORE_IS_A_PARAMETER else {}
+    params = common.init_params(loaded, configuration, pools, tree_components=(full,), **named)
+    with _environment(CORE_VARIABLE, core):
+        cache = loaded.module("mem_cache.unified_radix_cache").UnifiedRadixCache(params)
     cache.init_hicache(server_args, params)
     refuse_other_core(loaded.version, cache, core)
     host_pool = cache.host_pool_group.anchor_entry.host_pool
     parts = common.parts_of(loaded, cache, host_pool, pools)
     common.finish(parts, configuration)
     return parts
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """The variable has this value for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:

@@ -21,6 +21,7 @@ class Kv:
     kv_committed_len: int = 0
     kv_allocated_len: int = 0
     mamba_pool_idx: None = None
+    swa_evicted_seqlen: int = 0  # up to 0.5.20
 
     @property
     def holds_kv(self) -> bool:
@@ -84,6 +85,10 @@ class Req:
         return bool(self.done)
 
     def owned_kv_len(self) -> int:
+        return self.kv.kv_committed_len
+
+    def effective_kv_committed_len(self) -> int:
+        """What ``owned_kv_len`` is called up to 0.5.20."""
         return self.kv.kv_committed_len
 
     def get_fill_ids(self) -> Any:

@@ -137,8 +137,7 @@ class Scheduler:
         return None
 
     def _end_of_batch(self) -> None:
-        """Scheduler.process_batch_result submits the backups that the batch queued."""
-        self.calls.cache.flush_pending_backups()
+        self.calls.ways.end_of_batch(self.calls)
 
     def _extend_slots(self, request: Running, count: int) -> Any:
         allocator = self.calls.allocator

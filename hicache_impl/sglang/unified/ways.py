@@ -39,6 +39,8 @@ class Ways:
     prefix: Callable[[Calls, Any], Any]
     #: (calls, req, chunked): what is computed goes to the tree; the request goes on.
     checkpoint: Callable[[Calls, Any, bool], None]
+    #: (calls): Scheduler.process_batch_result submits the backups that the batch queued.
+    end_of_batch: Callable[[Calls], None]
     #: (calls, req, whether its KV goes to the tree first): it gives back its row and its lock.
     release: Callable[[Calls, Any, bool], None]
 
@@ -123,6 +125,14 @@ def _release_inserted(calls: Calls, req: Any, keep: bool) -> None:
     calls.common.release_kv_cache(req, calls.cache, is_insert=keep)
 
 
+def _flush(calls: Calls) -> None:
+    calls.cache.flush_pending_backups()
+
+
+def _nothing(calls: Calls) -> None:
+    """Writes start when they are decided."""
+
+
 SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
 
 TABLE = (
@@ -142,6 +152,8 @@ TABLE = (
     Row("prefix", BEFORE_22, _prefix_of_request, "schedule_policy.py"),
     Row("checkpoint", SINCE_22, _checkpoint, "common.py checkpoint_kv_cache"),
     Row("checkpoint", BEFORE_22, _cache_unfinished, "common.py maybe_cache_unfinished_req"),
+    Row("end_of_batch", Range(since="0.5.21"), _flush, "scheduler.py process_batch_result"),
+    Row("end_of_batch", Range(before="0.5.21"), _nothing, "cache_controller.py write"),
     Row("release", SINCE_22, _release_checkpointed, "common.py release_kv_cache"),
     Row("release", BEFORE_22, _release_inserted, "common.py release_kv_cache"),
 )
