@@ -15,13 +15,21 @@ from hicache_impl.sglang import build as common
 from hicache_impl.sglang.build import Parts, Sizes
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
-from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.releases import ALWAYS, Choice, Range
 
 PYTHON_CORE = "python"
 
 #: How a release is told which core to take: by the environment, later also for one cache alone.
 CORE_VARIABLE = "SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"
 CORE_IS_A_PARAMETER = Range(since="0.5.21")
+
+#: Where the clock of all nodes is.
+COMPONENT_MODULE = Choice(
+    (
+        (Range(before="0.5.20"), "mem_cache.unified_cache.components.tree_component"),
+        (ALWAYS, "mem_cache.unified_cache.components.base"),
+    )
+)
 
 #: The class of each core that can be driven.
 CORES = {PYTHON_CORE: "UnifiedTreeCore"}
@@ -64,7 +72,7 @@ def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
     """Node ids, clock ticks and lock receipts of the process begin again."""
     common.start_afresh(loaded, configuration)
     loaded.module("mem_cache.unified_cache.unified_tree_core").UnifiedTreeNode.counter = 0
-    base: Any = loaded.module("mem_cache.unified_cache.components.base")
+    base: Any = loaded.module(COMPONENT_MODULE.of(loaded.version))
     base._LAST_ACCESS_TIME_COUNTER_FLOAT = type(base._LAST_ACCESS_TIME_COUNTER_FLOAT)(1.0)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.differences import differences
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.ways import ways
 
@@ -35,6 +36,7 @@ class Calls:
         self.rows = parts.req_to_token_pool
         self.page_size: int = parts.cache.page_size
         self.ways = ways(loaded.version)
+        self._pools = differences(loaded.version)  # the same pools as HiRadixCache's
         self.base = loaded.module("mem_cache.base_prefix_cache")
         self.common = loaded.module("mem_cache.common")
         self.full = loaded.module("mem_cache.unified_cache.component_type").ComponentType.FULL
@@ -112,11 +114,7 @@ class Calls:
 
     def free_on_device(self) -> tuple[Any, ...]:
         """The tensors that make up the device free list, in order."""
-        allocator = self.allocator
-        if allocator.page_size == 1:
-            return (allocator.free_pages, allocator.release_pages)
-        return (allocator.free_pages, *allocator.staged_pages)
+        return self._pools.device_free(self.allocator)
 
     def free_on_host(self) -> tuple[Any, ...]:
-        pool = self.parts.host_pool
-        return (pool.free_slots, *pool.release_slots)
+        return self._pools.host_free(self.parts.host_pool)

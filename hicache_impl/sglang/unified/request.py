@@ -108,13 +108,33 @@ class LockedReq(Req):
         self.lock: Any = None
 
 
-class ReceiptReq(Req):
-    """Up to 0.5.21: the receipt of the lock on ``last_node``, and the slots of the prefix."""
+class PrefixReq(Req):
+    """Up to 0.5.21: the slots of the prefix; a sliding window may give up its part of the lock."""
 
-    __slots__ = ("lock_receipt", "prefix_indices", "swa_prefix_lock_released")
+    __slots__ = ("prefix_indices", "swa_prefix_lock_released")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.prefix_indices: Any = None
+        self.swa_prefix_lock_released = False
+
+
+class ReceiptReq(PrefixReq):
+    """0.5.20 and 0.5.21: the receipt of the lock on ``last_node``."""
+
+    __slots__ = ("lock_receipt",)
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.lock_receipt: Any = None
-        self.prefix_indices: Any = None
-        self.swa_prefix_lock_released = False
+
+
+class SkippingReq(PrefixReq):
+    """Up to 0.5.19: which nodes the lock on ``last_node`` left out."""
+
+    __slots__ = ("skip_lock_node_ids", "swa_uuid_for_lock")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.skip_lock_node_ids: dict[Any, Any] = {}
+        self.swa_uuid_for_lock = None

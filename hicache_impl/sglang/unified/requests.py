@@ -96,8 +96,7 @@ class Scheduler:
     def abort(self, o: op.AbortRequest) -> Done:
         """One that decodes ends its round as finished; one that prefills gives its memory back."""
         calls, request = self.calls, self.running[o.request]
-        handle = calls.base.CacheRequestHandle(rid=request.req.rid, attempt_id=0)
-        calls.cache.finish(handle, calls.base.CacheRequestOutcome.ABORT)
+        calls.ways.abort(calls, request.req.rid)
         if request.computed < request.prompt_length:
             return self._release(o.request, checkpoint=False)
         return self.finish(op.FinishRequest(o.request))

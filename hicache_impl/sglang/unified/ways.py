@@ -13,7 +13,7 @@ import attrs
 import torch
 
 from hicache_impl.sglang.releases import Range
-from hicache_impl.sglang.unified.request import LockedReq, ReceiptReq, Req
+from hicache_impl.sglang.unified.request import LockedReq, PrefixReq, ReceiptReq, Req, SkippingReq
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.unified.calls import Calls, Held
@@ -33,6 +33,8 @@ class Ways:
     pinned: Callable[[Calls, Held], list[Any]]
     #: The request record whose attributes the cache and mem_cache/common.py read.
     request: type[Req]
+    #: (calls, rid): the client went away.
+    abort: Callable[[Calls, str], None]
     #: (calls, req): the request locks the node that it ends on.
     lock_request: Callable[[Calls, Any], None]
     #: (calls, req) -> the device slots of the prefix that it was admitted with.
@@ -99,11 +101,25 @@ def _receipt(calls: Calls, req: ReceiptReq) -> None:
     req.lock_receipt = calls.lock(req.last_node).receipt
 
 
+def _nothing_skipped(calls: Calls, req: SkippingReq) -> None:
+    calls.lock(req.last_node)
+    req.skip_lock_node_ids = {}
+
+
+def _abort_by_handle(calls: Calls, rid: str) -> None:
+    handle = calls.base.CacheRequestHandle(rid=rid, attempt_id=0)
+    calls.cache.finish(handle, calls.base.CacheRequestOutcome.ABORT)
+
+
+def _abort_by_rid(calls: Calls, rid: str) -> None:
+    calls.cache.release_aborted_request(rid)
+
+
 def _prefix_of_tree(calls: Calls, req: LockedReq) -> Any:
     return calls.cache.prefix_device_indices(req)
 
 
-def _prefix_of_request(calls: Calls, req: ReceiptReq) -> Any:
+def _prefix_of_request(calls: Calls, req: PrefixReq) -> Any:
     root = calls.cache.root_node_handle()
     req.prefix_indices = calls.tree.collect_full_device_indices(req.last_node, root)
     return req.prefix_indices.to(torch.int64)
@@ -134,6 +150,7 @@ def _nothing(calls: Calls) -> None:
 
 
 SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
+IN_20_AND_21, BEFORE_20 = Range(since="0.5.20", before="0.5.22"), Range(before="0.5.20")
 
 TABLE = (
     Row("matched_slots", SINCE_22, _slots_of_path, "base_prefix_cache.py MatchResult"),
@@ -145,9 +162,13 @@ TABLE = (
     Row("pinned", SINCE_22, _pinned_segment, "components/full.py release_component_lock"),
     Row("pinned", BEFORE_22, _pinned_node, "components/full.py release_component_lock"),
     Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
-    Row("request", BEFORE_22, ReceiptReq, "schedule_batch.py Req"),
+    Row("request", IN_20_AND_21, ReceiptReq, "schedule_batch.py Req"),
+    Row("request", BEFORE_20, SkippingReq, "schedule_batch.py Req"),
+    Row("abort", Range(since="0.5.20"), _abort_by_handle, "scheduler.py"),
+    Row("abort", BEFORE_20, _abort_by_rid, "scheduler.py"),
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
-    Row("lock_request", BEFORE_22, _receipt, "schedule_policy.py"),
+    Row("lock_request", IN_20_AND_21, _receipt, "schedule_policy.py"),
+    Row("lock_request", BEFORE_20, _nothing_skipped, "schedule_policy.py"),
     Row("prefix", SINCE_22, _prefix_of_tree, "allocation.py _prefix_kv_indices"),
     Row("prefix", BEFORE_22, _prefix_of_request, "schedule_policy.py"),
     Row("checkpoint", SINCE_22, _checkpoint, "common.py checkpoint_kv_cache"),
