@@ -31,6 +31,7 @@ def command(seed: int, budget: float, out: str) -> list[str]:
         "--write-policy": WRITE_POLICY,
         "--budget": f"{budget:g}",
         "--seed": str(seed),
+        "--workers": "1",
         "--out": out,
     }
     words = [word for option in options.items() for word in option]

@@ -105,7 +105,7 @@ class Terminal:
             f"{plural(event.examples, 'example')}, {event.seconds:.1f} s"
         )
         if event.canaries.run:
-            amount += f"; canary found {event.canaries.found} of {event.canaries.run} times"
+            amount += f"; canaries found: {event.canaries.found} of {event.canaries.run}"
         if event.findings:
             found = plural(len(event.findings), "distinct divergence")
             line = Text.assemble((f"✗ {found}", "bold red"), f" in {amount}")

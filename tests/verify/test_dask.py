@@ -34,6 +34,14 @@ LIMITS = Limits(operation=0.5, isolated_operation=0.2, isolated_minimizing=4)
 
 @pytest.fixture
 def cluster() -> Iterator[DaskExecutor]:
+    """One whose machines may be killed."""
+    with connected("local", 2, LIMITS) as executor:
+        yield executor
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[DaskExecutor]:
+    """One that no test harms."""
     with connected("local", 2, LIMITS) as executor:
         yield executor
 
@@ -87,14 +95,14 @@ class Killer:
     ("target", "kind"), [("corrupts", "law"), ("exits", "death"), ("loops", "hang")]
 )
 def test_what_a_target_does_is_found_and_minimized_there_too(
-    cluster: DaskExecutor, target: str, kind: str
+    lasting: DaskExecutor, target: str, kind: str
 ) -> None:
-    ran = Ran(cluster, target, first=True, examples=1000)
+    ran = Ran(lasting, target, first=True, examples=1000)
     (found,) = ran.result.findings
     assert found.divergence.kind == kind
     assert found.case.operations == (EvictDevice(2),)
     assert found.minimized
-    assert len(cluster.client.run(os.getpid)) == 2  # what is hostile reached no machine
+    assert len(lasting.client.run(os.getpid)) == 2  # what is hostile reached no machine
 
 
 @pytest.mark.parametrize("moment", [events.FindingSettled, events.FindingFound])
