@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ from tests.verify.test_cli import HOSTILE, _start, cli
 assert cli  # a fixture
 
 QUICK = ("--depth", "3", "--workers", "1")
+
+
+@pytest.fixture
+def nothing_left_running() -> Iterator[None]:
+    """Whatever happens, no process of an exploration outlives it."""
+    before = set(psutil.Process().children())
+    yield
+    assert not set(psutil.Process().children()) - before
 
 
 class Explored:
@@ -60,6 +69,7 @@ def test_a_target_that_agrees_agrees_under_every_write_policy() -> None:
     assert {each.configuration.device_slots for each in ran.result.explorations} == {2, 8}
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 def test_several_workers_find_what_one_finds() -> None:
     one, three = (Explored("corrupts", workers=workers).result for workers in (1, 3))
     for alone, shared in zip(one.explorations, three.explorations, strict=True):
@@ -67,7 +77,6 @@ def test_several_workers_find_what_one_finds() -> None:
         assert [_timeless(layer) for layer in alone.layers] == [
             _timeless(layer) for layer in shared.layers
         ]
-    assert not psutil.Process().children()
 
 
 def _timeless(layer: Layer) -> Layer:
@@ -98,12 +107,12 @@ def test_whatever_a_target_does_is_a_finding_with_the_shortest_trace(
     assert "the shortest divergence has 2 operations" in exploration.sentence()
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 def test_interrupted_it_tells_what_was_shown() -> None:
     ran = Explored("agrees", interrupt_at=events.Progress, bound=Bound(50))
     assert ran.result.interrupted
     assert ran.result.verdict == events.ERROR
     assert not ran.result.explorations[0].complete
-    assert not psutil.Process().children()
 
 
 def test_time_is_shared_and_what_is_cut_short_is_said() -> None:
@@ -119,6 +128,7 @@ def test_without_any_time_nothing_was_shown() -> None:
     assert ran.result.problem == "time was up before all single operations were tried"
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize(
     ("target", "said"),
     [
@@ -130,7 +140,6 @@ def test_without_any_time_nothing_was_shown() -> None:
 def test_what_cannot_be_explored_is_said_in_one_line(target: str, said: str) -> None:
     with pytest.raises(CannotRun, match=said):
         Explored(target, workers=2)
-    assert not psutil.Process().children()
 
 
 # -- the command -----------------------------------------------------------------------------------
