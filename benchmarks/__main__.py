@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SECTIONS = ("speed", "growth", "memory", "serving", "find", "profile")
-USUAL = ("speed", "growth", "memory", "serving")
+SECTIONS = ("speed", "growth", "memory", "serving", "copies", "find", "profile")
+USUAL = ("speed", "growth", "memory", "serving", "copies")
 TARGETS = ("sglang", "native")
 POLICIES = ("write_back", "write_through", "write_through_selective")
 SHARE = click.FloatRange(0, 1, min_open=True)
@@ -160,6 +160,10 @@ def _in_process(
         pages = options.serving_page_size
         given = options.load(), options.policies, pages, options.rounds
         yield serving.table(sglang, *given, say)
+    if "copies" in sections:
+        from benchmarks import copies
+
+        yield copies.table(copies.TOKENS, say)
 
 
 def _of_target(

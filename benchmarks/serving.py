@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import attrs
@@ -188,7 +188,7 @@ class Side:
 
 def peer(factory: HiRadixFactory) -> Callable[[Example], Target]:
     def build(example: Example) -> Target:
-        parts = hiradix.build(factory.loaded, example.configuration)
+        parts = hiradix.build(factory.loaded, cast(Any, example.configuration))
         target = BareHiRadix(parts, example.configuration)
         target.prepare(example.operations)
         return target

@@ -127,7 +127,7 @@ def of_source(
     return watch.shares()
 
 
-def of_tree(factory: HiRadixFactory, cell: Cell, nodes: int) -> dict[str, float]:
+def of_tree(factory: TargetFactory, cell: Cell, nodes: int) -> dict[str, float]:
     """The steps of ``growth``, without what it takes to build the tree."""
     forest, watch = Forest(nodes, cell.write_policy, factory.description.release), Stopwatch()
     fill = forest.fill()

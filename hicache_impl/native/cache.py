@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hicache_impl.native.kv import KVBuffers
 from hicache_impl.native.loading import Load
 from hicache_impl.native.parts import Kinds, make_parts
 from hicache_impl.native.pools import Slots, joined, slots_of
@@ -55,6 +56,11 @@ class HierarchicalCache:
         self.writer: Writer = kind(self.parts, self.host_eviction)
         self.device_eviction = kinds.device_eviction(self.parts, self.host_eviction, self.writer)
         self.loads = kinds.loads(self.parts, self.device_eviction)
+
+    @property
+    def device_kv(self) -> KVBuffers:
+        """The KV on the device: ``k[layer]`` and ``v[layer]`` have a row for each slot."""
+        return self.parts.device_kv
 
     @property
     def evictable_size(self) -> int:

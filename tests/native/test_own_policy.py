@@ -172,3 +172,10 @@ def test_a_trace_runs_no_code_by_itself_and_is_replayed_where_the_code_is_given(
 def test_a_name_whose_code_was_not_given_is_unknown() -> None:
     with pytest.raises(UnknownPolicy, match="add --eviction-policy nobody:knows"):
         named("nobody:knows")
+
+
+def test_the_policy_in_the_documentation_is_one(code: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "native-cache.md"
+    (text,) = re.findall(r"```python\n# my_policy.py\n(.*?)```", page.read_text(), re.DOTALL)
+    code.write_text(text)
+    assert on_device("mine.py:score", *THREE, EvictDevice(1)) == [(2,), (3,)]
