@@ -24,6 +24,7 @@ from hicache_impl.native.cache import HierarchicalCache
 from hicache_impl.native.kv import KVBuffers
 from hicache_impl.native.target import NativeFactory, NativeTarget, settings_for
 from hicache_impl.sglang import hiradix
+from hicache_impl.sglang.build import build as build_parts
 from hicache_impl.sglang.hiradix import HiRadixFactory, HiRadixTarget
 from hicache_impl.sglang.observe import Buffers
 from hicache_impl.target import Target
@@ -161,7 +162,7 @@ class BareHiRadix(HiRadixTarget):
             tokens = getattr(operation, "tokens", None)
             if tokens is not None:
                 keys[id(tokens)] = make(tokens, None)
-        self._calls.key = lambda tokens, _: keys.get(id(tokens)) or make(tokens, None)  # type: ignore[method-assign]
+        self._calls.key = lambda tokens, _: keys.get(id(tokens)) or make(tokens, None)  # type: ignore[assignment, method-assign]
 
     def _match(self, o: ops.Match) -> Matched:
         found = self._calls.match(o.tokens, o.namespace)
@@ -188,7 +189,7 @@ class Side:
 
 def peer(factory: HiRadixFactory) -> Callable[[Example], Target]:
     def build(example: Example) -> Target:
-        parts = hiradix.build(factory.loaded, cast(Any, example.configuration))
+        parts = build_parts(factory.loaded, cast(Any, example.configuration))
         target = BareHiRadix(parts, example.configuration)
         target.prepare(example.operations)
         return target

@@ -49,15 +49,18 @@ def usable_device(name: str) -> Any:
         raise ValueError(f"torch knows no device {name!r:.60}; use cpu or cuda") from error
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r:.60} is neither cpu nor cuda; use one of these")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r:.60} is not here: torch sees no GPU; use cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r:.60} is not here; the last is {_last_gpu()}")
+    if device.type == "cuda":
+        _check_gpu(name, device.index or 0)
     return device
 
 
-def _last_gpu() -> str:
-    return f"cuda:{torch.cuda.device_count() - 1}"
+def _check_gpu(name: str, number: int) -> None:
+    """By their count, since ``is_available`` would keep CUDA from children that are forked."""
+    count = torch.cuda.device_count()
+    if count == 0:
+        raise ValueError(f"device {name!r:.60} is not here: torch sees no GPU; use cpu")
+    if number >= count:
+        raise ValueError(f"device {name!r:.60} is not here; the last is cuda:{count - 1}")
 
 
 def wants_pinned_host(device: str) -> bool:
