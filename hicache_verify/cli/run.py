@@ -256,10 +256,11 @@ def _exit_code(finished: CampaignFinished, as_json: bool) -> int:
 def refuse_unwritable(out: Path) -> None:
     """Before the run, not after it: the nearest folder that exists must be one to write in."""
     place = out.absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
+        while not place.exists() and place != place.parent:
+            place = place.parent
         tempfile.TemporaryFile(dir=place).close()
-    except OSError as error:
-        why = f"nothing can be written into {place}: {error.strerror}"
-        raise click.UsageError(f"--out {out}: {why}") from error
+    except (OSError, ValueError) as error:  # a name may be too long, or no name at all
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        why = f"nothing can be written into {str(place):.80}: {reason}"
+        raise click.UsageError(f"--out {str(out):.80}: {why}") from error
