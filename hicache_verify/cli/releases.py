@@ -38,10 +38,11 @@ def _rows() -> list[dict[str, Any]]:
             "release": release,
             "cached": release in cached,
             "serves": "HiRadixCache" if known.order(release) < unified else "UnifiedRadixCache",
+            "caches": [cache for cache in known.KNOWN_OF if release in known.KNOWN_OF[cache]],
             "eviction_policies": list(known.eviction_policies(release)),
             "host_may_be_smaller": known.host_may_be_smaller(release),
         }
-        for release in known.KNOWN
+        for release in sorted({*known.KNOWN, *known.KNOWN_UNIFIED}, key=known.order)
     ]
 
 
@@ -53,11 +54,12 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
     out = console()
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("sglang", "cached here", "a server uses", "eviction policies"):
+    for name in ("sglang", "cached here", "a server uses", "--cache", "eviction policies"):
         table.add_column(name)
     for row in rows:
         cached = Text("yes", "green") if row["cached"] else Text("no", "dim")
         policies = " ".join(row["eviction_policies"])
-        table.add_row(Text(row["release"], "bold"), cached, row["serves"], policies)
+        caches = ", ".join(row["caches"])
+        table.add_row(Text(row["release"], "bold"), cached, row["serves"], caches, policies)
     out.print(table)
     out.print(Text("Others are fetched by pip when they are first used.", "dim"))
