@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from hicache_verify.plan import Plan
     from hicache_verify.record import Recorded
 
+
+def _of_target(name: str, plan: Plan) -> Any:
+    return getattr(plan.spec, name)
+
+
 FIXED: dict[str, Callable[[Plan], Any]] = {
     "write_policy": lambda plan: plan.selection.write_policies,
     "page_size": lambda plan: plan.selection.page_sizes,
@@ -25,7 +31,7 @@ FIXED: dict[str, Callable[[Plan], Any]] = {
     "first": lambda plan: plan.first,
     "database": lambda plan: plan.database,
     "sources": lambda plan: plan.sources,
-    **dict.fromkeys(TARGET_OPTIONS, lambda plan: plan.spec),
+    **{name: partial(_of_target, name) for name in TARGET_OPTIONS},
 }
 """What stays as it was begun, by the name of its option."""
 

@@ -40,6 +40,12 @@ def test_it_is_found_in_every_cell(write_policy: str, page_size: int, eviction_p
         assert (song.bug, song.law, song.found) == (BUG, LAW, True)
 
 
+def test_a_policy_that_is_the_users_code_cannot_silence_it() -> None:
+    heard = Heard(Cell("write_back", 1, "broken.py:policy"))
+    heard.canary.look()
+    assert [isinstance(song, Sung) and song.found for song in heard.said] == [True]
+
+
 def test_it_sings_at_once_and_then_at_intervals() -> None:
     heard = Heard(Cell("write_back", 1, "lru"), after=2, every=3)
     sung = []
