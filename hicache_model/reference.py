@@ -193,6 +193,12 @@ class Reference:
             self.settle()
         return self.configuration.host_slots - self._totals[3]
 
+    def totals(self) -> tuple[int, int, int, int, int, int]:
+        """Evictable and protected size, leaves on the device and the host, free in each, tokens."""
+        free = self.device_free(), self.host_free()
+        leaves = len(self._device_leaves), len(self._host_leaves)
+        return (self._totals[0], self._totals[1], *leaves, *free)
+
     def pages(self, length: int) -> int:
         """``length`` rounded up to whole pages, in tokens."""
         return -(-length // self.page_size) * self.page_size

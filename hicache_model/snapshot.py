@@ -7,9 +7,15 @@ The reference fills in everything except slots and bytes, which are the cache's 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
+
+if TYPE_CHECKING:
+    from attrs import frozen
+else:  # a type checker forbids changes; to forbid them at run time too makes each twice as dear
+    frozen = partial(attrs.define, unsafe_hash=True)
 
 Slots = tuple[int, ...]
 
@@ -25,7 +31,7 @@ class Path(NamedTuple):
         return text if self.namespace is None else f"{self.namespace}:{text}"
 
 
-@attrs.define(frozen=True, slots=True)
+@frozen
 class Node:
     """One tree node.
 
@@ -57,7 +63,7 @@ class Node:
         return self.host is not None
 
 
-@attrs.define(frozen=True, slots=True)
+@frozen
 class Transfer:
     """A copy that was decided and has not been acknowledged.
 
@@ -73,7 +79,7 @@ class Transfer:
     host: Slots = attrs.field(default=(), eq=False)
 
 
-@attrs.define(frozen=True, slots=True)
+@frozen
 class Request:
     """A running request: ``computed`` tokens have KV in ``row``; the first ``protected`` are the
     tree's.
@@ -89,7 +95,7 @@ class Request:
     row: Slots = attrs.field(default=(), eq=False)
 
 
-@attrs.define(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The observable state. ``complete`` is false where only the nodes asked for were looked at.
 

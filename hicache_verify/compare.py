@@ -18,6 +18,9 @@ from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot
 from hicache_model.tree import TreeNode
 
 Bytes: TypeAlias = Sequence[int] | Mapping[int, int]
+Contents: TypeAlias = tuple[Bytes, Bytes]
+
+_UNKNOWN: tuple[None, Slots] = (None, ())
 
 
 class QuickCompare:
@@ -25,10 +28,11 @@ class QuickCompare:
 
     def __init__(self, model: Reference) -> None:
         self.model = model
-        self.agreed: dict[Path, Node] = {}
-        self.content: tuple[Bytes, Bytes] = ((), ())
-        self.owners: tuple[object, ...] = ()
-        self.paged = model.page_size > 1
+        self.agreed: dict[Path, tuple[Node, Slots]] = {}  # with the KV that is due to it
+        self.content: Contents = ((), ())
+        pools = model.configuration
+        self.device_pages = list(range(1, 1 + pools.device_slots // model.page_size))
+        self.host_slots = list(range(pools.host_slots))
 
     def looks_equal(
         self, actual: Snapshot, stale: Iterable[TreeNode], gone: Iterable[Path]
@@ -51,15 +55,15 @@ class QuickCompare:
         )
 
     def _totals_agree(self, actual: Snapshot) -> bool:
-        model = self.model
-        return (
-            model.sizes() == (actual.evictable_size, actual.protected_size)
-            and len(model.device_leaves()) == actual.device_leaf_count
-            and len(model.host_leaves()) == actual.host_leaf_count
-            and model.device_free() == len(actual.device_free) * model.page_size
-            and model.host_free() == len(actual.host_free)
-            and not actual.strays
+        shown = (
+            actual.evictable_size,
+            actual.protected_size,
+            actual.device_leaf_count,
+            actual.host_leaf_count,
+            len(actual.device_free) * self.model.page_size,
+            len(actual.host_free),
         )
+        return shown == self.model.totals() and not actual.strays
 
     def _holders_agree(self, actual: Snapshot) -> bool:
         model = self.model
@@ -79,27 +83,37 @@ class QuickCompare:
         if actual.complete and len(actual.nodes) != len(by_path):
             return False
         content = (actual.device_kv, actual.host_kv)
-        same_content = actual.complete and content == self.content
+        same = [
+            actual.complete and now == before
+            for now, before in zip(content, self.content, strict=True)
+        ]
         self.content = content if actual.complete else ((), ())
         moving = _moving(actual) if actual.transfers else ((), ())
-        agreed = self.agreed
+        unwritten = all(same)
         for path, node in actual.nodes.items():
-            known = agreed.get(path)
-            if known is node and node is not None and same_content:
-                continue
-            expected = by_path.get(path)
-            if expected is None or node is None:
-                if expected is not None or node is not None:
-                    return False
-                continue
-            if known is not node and not self._alike(expected, node):
+            known, due = self.agreed.get(path, _UNKNOWN)
+            if node is None or known is not node:
+                fine = self._node_agrees(path, node, content, moving)
+            else:
+                fine = unwritten or _holds_its_kv(node, due, content, moving, *same)
+            if not fine:
                 return False
-            if not _holds_its_kv(node, content, moving):
-                return False
-            agreed[path] = node
         return not actual.complete or all(
             _row_holds_its_kv(request, content[0]) for request in actual.requests.values()
         )
+
+    def _node_agrees(
+        self, path: Path, node: Node | None, content: Contents, moving: tuple[Slots, Slots]
+    ) -> bool:
+        """Of a node that is new or looks different from before."""
+        expected = self.model.tree.by_path.get(path)
+        if expected is None or node is None:
+            return expected is None and node is None
+        due = fingerprints(*path)[-node.length :]
+        if not self._alike(expected, node) or not _holds_its_kv(node, due, content, moving):
+            return False
+        self.agreed[path] = node, due
+        return True
 
     def _alike(self, expected: TreeNode, node: Node) -> bool:
         device_leaves, host_leaves = self.model.device_leaves(), self.model.host_leaves()
@@ -119,34 +133,45 @@ class QuickCompare:
 
     def _slots_add_up(self, actual: Snapshot) -> bool:
         """Free and owned slots are all slots, each once: conservation and ownership in one pass."""
-        owners = (
-            list(actual.nodes.values()),
-            actual.device_free,
-            actual.host_free,
-            actual.requests,
-            actual.transfers,
-        )
-        if owners == self.owners:
-            return True
-        self.owners = owners
-        configuration, page = self.model.configuration, self.model.page_size
-        device = list(actual.device_free)
-        host = list(actual.host_free)
+        page = self.model.page_size
+        device, host = list(actual.device_free), list(actual.host_free)
         for node in actual.nodes.values():
             assert node is not None
             if node.device is not None:
-                device.extend(_as_pages(node.device, page) if self.paged else node.device)
+                device += node.device if page == 1 else _as_pages(node.device, page)
             if node.host is not None:
-                host.extend(node.host)
+                host += node.host
         for request in actual.requests.values():
             own = request.row[request.protected :]
-            device.extend(_as_pages(own, page) if self.paged else own)
+            device += own if page == 1 else _as_pages(own, page)
+        device.sort()
+        host.sort()
         return (
-            len(device) == configuration.device_slots // page == len(set(device))
-            and len(host) == configuration.host_slots == len(set(host))
-            and (not device or (min(device) >= 1 and max(device) <= len(device)))
-            and (not actual.transfers or _transfers_keep_their_slots(actual, page))
+            device == self.device_pages
+            and host == self.host_slots
+            and (not actual.transfers or self._transfers_keep_their_slots(actual))
         )
+
+    def _transfers_keep_their_slots(self, actual: Snapshot) -> bool:
+        """The quick form of the law pinned-until-ack: each slot in flight has an owner on its path.
+
+        The tree and the anchors are known to be as predicted.
+        """
+        by_path = self.model.tree.by_path
+        for transfer in actual.transfers:
+            device: set[int] = set()
+            host: set[int] = set()
+            for anchor in transfer.anchors:
+                expected = by_path.get(anchor) if anchor is not None else None
+                while expected is not None and expected.parent is not None:
+                    node = actual.nodes[expected.path]
+                    assert node is not None
+                    device.update(node.device or ())
+                    host.update(node.host or ())
+                    expected = expected.parent
+            if not (device.issuperset(transfer.device) and host.issuperset(transfer.host)):
+                return False
+        return True
 
 
 def _as_pages(slots: Slots, page: int) -> set[int]:
@@ -160,54 +185,35 @@ def _moving(actual: Snapshot) -> tuple[Slots, Slots]:
     return tuple(device), tuple(host)
 
 
-def _holds_its_kv(node: Node, content: tuple[Bytes, Bytes], moving: tuple[Slots, Slots]) -> bool:
-    due = fingerprints(*node.path)[-node.length :]
-    return _holds(node.device, due, content[0], moving[0]) and _holds(
-        node.host, due, content[1], moving[1]
+def _holds_its_kv(
+    node: Node,
+    due: Slots,
+    content: Contents,
+    moving: tuple[Slots, Slots],
+    same_device: bool = False,
+    same_host: bool = False,
+) -> bool:
+    """Whether both tiers hold the bytes of the node, or those that changed since they did."""
+    return (same_device or _holds(node.device, due, content[0], moving[0])) and (
+        same_host or _holds(node.host, due, content[1], moving[1])
     )
 
 
 def _holds(slots: Slots | None, due: Slots, content: Bytes, moving: Slots) -> bool:
-    if slots is None:
+    if slots is None or tuple(map(content.__getitem__, slots)) == due:
         return True
-    found = tuple([content[slot] for slot in slots])
-    return found == due or all(
-        value == wanted or slot in moving
-        for slot, value, wanted in zip(slots, found, due, strict=False)
+    return all(
+        content[slot] == wanted or slot in moving for slot, wanted in zip(slots, due, strict=False)
     )
 
 
 def _row_holds_its_kv(request: Request, content: Bytes) -> bool:
-    due = fingerprints(request.namespace, request.tokens[: request.computed])
-    return all(
-        content[slot] == value
-        for slot, value in zip(
-            request.row[request.protected :], due[request.protected :], strict=False
-        )
-    )
-
-
-def _transfers_keep_their_slots(actual: Snapshot, page: int) -> bool:
-    """The quick form of the law pinned-until-ack: each slot in flight has an owner on its path."""
-    device_owner: dict[int, Path] = {}
-    host_owner: dict[int, Path] = {}
-    for path, node in actual.nodes.items():
-        if node is None:
-            continue
-        device_owner.update(dict.fromkeys(node.device or (), path))
-        host_owner.update(dict.fromkeys(node.host or (), path))
-    for transfer in actual.transfers:
-        ends = [anchor for anchor in transfer.anchors if anchor is not None]
-        for slots, owners in ((transfer.device, device_owner), (transfer.host, host_owner)):
-            for slot in slots:
-                owner = owners.get(slot)
-                if owner is None or not any(
-                    owner.namespace == end.namespace
-                    and end.tokens[: len(owner.tokens)] == owner.tokens
-                    for end in ends
-                ):
-                    return False
-    return True
+    """What a request computed beyond the tree's part; it has as many slots as it has computed."""
+    own = request.row[request.protected :]
+    if not own:
+        return request.protected == request.computed
+    due = fingerprints(request.namespace, request.tokens)[request.protected : request.computed]
+    return tuple(map(content.__getitem__, own)) == due
 
 
 # -- the explanation -------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ def main(arguments: list[str]) -> int:
         connection.send(Refused(type(error).__name__, _one_line(error), traceback.format_exc()))
         return 0
     gc.freeze()  # what was imported stays: no collection needs to look through it again
+    gc.freeze()  # what is loaded stays: no collection needs to look at it again
     journal.phase(Phase.IDLE)
     connection.send(Opened(factory.description, versions()))
     worker = Worker(factory, connection, journal, reader, limits)

@@ -17,6 +17,9 @@ from hicache_impl.native.pools import slots_of
 MIXED = -1
 """The content of a slot whose buffers do not hold one fingerprint."""
 
+FEW = 64
+"""Up to this many rows of one word are compared as Python's integers: faster than to ask torch."""
+
 
 class KVBuffers:
     """``k[l]`` and ``v[l]`` are views of shape (rows, *row_shape) into one block of memory.
@@ -43,7 +46,9 @@ class KVBuffers:
         self.words = block.view(layers, 2, rows, -1).view(torch.int64).view(2 * layers, rows, width)
         self.kv = [self.words[2 * number : 2 * number + 2] for number in range(layers)]
         self._factors = _factors(layers)
+        self._numbers = [sign * (2 * layer + 1) for layer in range(layers) for sign in (1, -1)]
         self._moving = self.words.is_cuda or pinned
+        self._narrow = width == 1
         self._plain = layers == width == 1
 
     @property
@@ -72,6 +77,11 @@ class KVBuffers:
         return words.to("cpu", copy=True) if self._moving else words
 
     def _decode(self, words: Any) -> list[int]:
+        if self._narrow and words.size(1) <= FEW:
+            rows = words.flatten(1).tolist()
+            numbers: list[int] = rows[0]
+            if rows == [[factor * number for number in numbers] for factor in self._numbers]:
+                return numbers
         first = words[:1, :, :1]
         content: list[int] = first.flatten().tolist()
         due = first * self._factors

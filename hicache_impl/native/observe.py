@@ -164,13 +164,11 @@ class Nodes:
 
     def strays(self) -> tuple[str, ...]:
         """Members of the kept sets that are not in the tree, and nodes that are there twice."""
-        sets = {
-            "evictable_device_leaves": self.upkeep.device_leaves,
-            "evictable_host_leaves": self.upkeep.host_leaves,
-        }
-        if self._members == sum(map(len, sets.values())) and not self._doubles:
+        device, host = self.upkeep.device_leaves, self.upkeep.host_leaves
+        if self._members == len(device) + len(host) and not self._doubles:
             return ()
         found = [f"{self._doubles} nodes or paths twice in the tree"] if self._doubles else []
+        sets = {"evictable_device_leaves": device, "evictable_host_leaves": host}
         for name, members in sets.items():
             gone = [real for real in members if real not in self._seen]
             found += sorted(f"{name}: {path_of_any(real)}" for real in gone)

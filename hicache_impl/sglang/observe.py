@@ -59,13 +59,18 @@ class Buffers:
         chosen = torch.tensor(slots, dtype=torch.int64)
         return self._decode(*(view[chosen] for view in self.views))
 
-    def _decode(self, key: Any, value: Any, *deeper: Any) -> list[int]:
-        both = zip(key.tolist(), value.tolist(), strict=True)
-        content = [k if k == -v else MIXED for k, v in both]
-        for other, factor in zip(deeper, self.factors[2:], strict=True):
-            same = other == key * factor
-            if not same.all():
-                content = [c if s else MIXED for c, s in zip(content, same.tolist(), strict=True)]
+    def _decode(self, key: Any, *others: Any) -> list[int]:
+        content: list[int] = key.tolist()
+        for other, factor in zip(others, self.factors[1:], strict=True):
+            if other.tolist() != [number * factor for number in content]:
+                return self._mixed(content, key, *others)
+        return content
+
+    def _mixed(self, content: list[int], key: Any, *others: Any) -> list[int]:
+        """As torch counts, which goes round at 64 bits."""
+        for other, factor in zip(others, self.factors[1:], strict=True):
+            same = (other == key * factor).tolist()
+            content = [c if s else MIXED for c, s in zip(content, same, strict=True)]
         return content
 
 
