@@ -66,6 +66,21 @@ def test_leaves_come_in_the_order_that_the_policy_defines(policy: str) -> None:
         leaves.evict(most=leaves.random.randrange(NODES + 2))
 
 
+def test_entries_out_of_date_may_tie() -> None:
+    """Both halves of a split are as old as the node was, and one after the other is a leaf."""
+    order = LeafOrder(POLICIES["fifo"])
+    nodes = [TreeNode(Path(None, (i,)), 1, None, creation=1) for i in range(4)]
+    others = {TreeNode(Path(None, (9, i)), 1, None, creation=i + 2) for i in range(9)}
+    order.changed |= others
+    for node in nodes:
+        order.changed.add(node)
+        order.begin({node, *others})
+    assert order.next({nodes[-1], *others}) is nodes[-1]
+    first = order.next({nodes[-1], *others})
+    assert first is not None
+    assert first.creation == 2
+
+
 def test_what_is_kept_stays_in_proportion_to_the_leaves() -> None:
     leaves = Leaves(POLICIES["lru"], seed=2)
     for _ in range(ROUNDS):
