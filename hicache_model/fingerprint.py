@@ -13,8 +13,8 @@ _MODULUS = (1 << 61) - 1
 _FACTOR = 1_000_003
 
 
-REMEMBERED = 1 << 12
-"""Prefixes whose fingerprints are kept: many examples' worth, and a few MiB where they are long."""
+REMEMBERED = 1 << 10
+"""Prefixes whose fingerprints are kept: some dozens of examples' worth, and under a MiB."""
 
 
 @lru_cache(REMEMBERED)
