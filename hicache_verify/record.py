@@ -232,8 +232,11 @@ _COPIED = (
 def create(folder: Path) -> IO[bytes]:
     """A new record, numbered after all others of the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    number = max((number for number, _ in records(folder)), default=0) + 1
-    file = open(folder / f"campaign-{number}.ndjson", "xb")  # noqa: SIM115
+    last = max((number for number, _ in records(folder)), default=0)
+    try:
+        file = open(folder / f"campaign-{last + 1}.ndjson", "xb")  # noqa: SIM115
+    except FileExistsError:
+        return create(folder)  # another campaign has begun at this moment
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
 

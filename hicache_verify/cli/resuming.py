@@ -48,7 +48,7 @@ def take_up(folder: Path, asked: Plan) -> tuple[Recorded, Plan]:
     try:
         recorded = reopen(folder)
     except TraceError as error:
-        raise click.UsageError(f"--resume {error}") from error
+        raise click.UsageError(f"--resume {error!s:.300}") from error
     _refuse_others(given, asked.anchored(), recorded.plan, folder)
     plan = recorded.plan
     if "workers" in given:

@@ -262,5 +262,5 @@ def refuse_unwritable(out: Path) -> None:
         tempfile.TemporaryFile(dir=place).close()
     except (OSError, ValueError) as error:  # a name may be too long, or no name at all
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        why = f"nothing can be written into {str(place):.80}: {reason}"
-        raise click.UsageError(f"--out {str(out):.80}: {why}") from error
+        why = f"nothing can be written into {place!s:.80}: {reason}"
+        raise click.UsageError(f"--out {out!s:.80}: {why}") from error
