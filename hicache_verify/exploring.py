@@ -25,6 +25,7 @@ from hicache_verify.watch import Limits
 
 SOURCE = "exhaustive"
 DEVICE_PAGES, HOST_PAGES = 2, 3
+MOST_LISTS = 1024
 
 
 @attrs.frozen
@@ -46,7 +47,20 @@ class Explorations:
 
     def __attrs_post_init__(self) -> None:
         for size in self.selection.page_sizes:
-            self.configuration(Cell("write_back", size, "lru"))
+            configuration = self.configuration(Cell("write_back", size, "lru"))
+            self._refuse_too_many(configuration.device_slots // size)
+
+    def _refuse_too_many(self, pages: int) -> None:
+        """Every list of pages is inserted in every state."""
+        ids, lists, length = self.bound.tokens, 0, 0
+        while length < pages and lists <= MOST_LISTS:
+            length += 1
+            lists += ids**length
+        if lists > MOST_LISTS:
+            raise ValueError(
+                f"{ids} token ids on a device of {pages} pages make more than {MOST_LISTS:,} lists "
+                f"to insert in each state; use fewer --device-slots or --tokens"
+            )
 
     def configuration(self, cell: Cell) -> Configuration:
         device, host = self.device_slots, self.host_slots

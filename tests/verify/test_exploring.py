@@ -219,6 +219,7 @@ BAD = {
     ("--page-size", "0"): "page size 0 is not in 1..1024",
     ("--page-size", "4", "--device-slots", "2"): "device_slots is 2, not a multiple of page_size 4",
     ("--device-slots", "0"): "device_slots",
+    ("--device-slots", "1000000"): "more than 1,024 lists to insert in each state",
     ("--host-slots", "0"): "host_slots",
     ("--host-slots", "-1"): "host_slots",
     ("--depth", "0"): "not in the range",
