@@ -214,7 +214,8 @@ def init_params(loaded: Loaded, configuration: Sizes, pools: Pools, **more: Any)
 
 def finish(parts: Parts, configuration: Sizes) -> None:
     cache, host_pool = parts.cache, parts.host_pool
-    atexit.unregister(cache.shutdown)  # it would keep every cache alive
+    if hasattr(cache, "shutdown"):  # UnifiedRadixCache from 0.5.19
+        atexit.unregister(cache.shutdown)  # it would keep every cache alive
     if configuration.load_back_threshold is not None:
         cache.load_back_threshold = configuration.load_back_threshold
     write_through_threshold = getattr(configuration, "write_through_threshold", None)

@@ -81,15 +81,24 @@ class Req:
         self.last_node: Any = None
         self.prefix_len = self.extend_end = 0
 
+    @property
+    def home(self) -> Any:
+        """Where the row and the lengths are kept."""
+        return self.kv
+
+    def computed(self, length: int) -> None:
+        """So many tokens have KV in the row."""
+        self.home.kv_committed_len = self.kv.kv_allocated_len = length
+
     def finished(self) -> bool:
         return bool(self.done)
 
     def owned_kv_len(self) -> int:
-        return self.kv.kv_committed_len
+        return int(self.home.kv_committed_len)
 
     def effective_kv_committed_len(self) -> int:
         """What ``owned_kv_len`` is called up to 0.5.20."""
-        return self.kv.kv_committed_len
+        return int(self.home.kv_committed_len)
 
     def get_fill_ids(self) -> Any:
         return self.full_untruncated_fill_ids[: self.extend_end]
@@ -130,7 +139,7 @@ class ReceiptReq(PrefixReq):
 
 
 class SkippingReq(PrefixReq):
-    """Up to 0.5.19: which nodes the lock on ``last_node`` left out."""
+    """0.5.19: which nodes the lock on ``last_node`` left out."""
 
     __slots__ = ("skip_lock_node_ids", "swa_uuid_for_lock")
 
@@ -138,3 +147,19 @@ class SkippingReq(PrefixReq):
         super().__init__(*args)
         self.skip_lock_node_ids: dict[Any, Any] = {}
         self.swa_uuid_for_lock = None
+
+
+class RowReq(SkippingReq):
+    """Up to 0.5.18: row and lengths are the request's own; ``kv`` says how much is allocated."""
+
+    __slots__ = ("cache_protected_len", "kv_committed_len", "mamba_pool_idx", "req_pool_idx")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.req_pool_idx: int | None = None
+        self.cache_protected_len = self.kv_committed_len = 0
+        self.mamba_pool_idx = None
+
+    @property
+    def home(self) -> Any:
+        return self

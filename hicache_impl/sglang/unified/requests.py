@@ -34,11 +34,11 @@ class Running:
 
     @property
     def home(self) -> Any:
-        return self.req.kv
+        return self.req.home
 
     @property
     def computed(self) -> int:
-        return self.req.kv.kv_committed_len
+        return int(self.home.kv_committed_len)
 
 
 class Scheduler:
@@ -59,7 +59,7 @@ class Scheduler:
         admission = calls.lock(req.last_node)
         if matched.host_hit_length > 0:
             self._load_back(req, matched)
-        req.kv.cache_protected_len = req.prefix_len
+        req.home.cache_protected_len = req.prefix_len
         calls.ways.lock_request(calls, req)
         calls.unlock(admission)
         calls.cache.ready_to_load_host_cache()
@@ -117,8 +117,8 @@ class Scheduler:
         prefix = calls.ways.prefix(calls, req)
         if calls.rows.alloc([req]) is None:
             raise RuntimeError("more requests than rows in req_to_token_pool")
-        calls.rows.write((req.kv.req_pool_idx, slice(0, len(prefix))), prefix)
-        req.kv.kv_committed_len = req.kv.kv_allocated_len = len(prefix)
+        calls.rows.write((req.home.req_pool_idx, slice(0, len(prefix))), prefix)
+        req.computed(len(prefix))
 
     def _extend(self, request: Running, chunk: int) -> OutOfMemory | None:
         """Allocate and compute up to ``chunk`` prompt tokens; a whole prompt goes to the cache."""
@@ -165,7 +165,7 @@ class Scheduler:
         self.calls.rows.write((request.home.req_pool_idx, slice(start, end)), slots)
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
-        request.home.kv_committed_len = request.home.kv_allocated_len = end
+        request.req.computed(end)
 
     def _release(self, number: int, checkpoint: bool) -> Done:
         req = self.running.pop(number).req

@@ -13,7 +13,14 @@ import attrs
 import torch
 
 from hicache_impl.sglang.releases import Range
-from hicache_impl.sglang.unified.request import LockedReq, PrefixReq, ReceiptReq, Req, SkippingReq
+from hicache_impl.sglang.unified.request import (
+    LockedReq,
+    PrefixReq,
+    ReceiptReq,
+    Req,
+    RowReq,
+    SkippingReq,
+)
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.unified.calls import Calls, Held
@@ -150,6 +157,7 @@ def _nothing(calls: Calls) -> None:
 
 
 SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
+IN_19, BEFORE_19 = Range(since="0.5.19", before="0.5.20"), Range(before="0.5.19")
 IN_20_AND_21, BEFORE_20 = Range(since="0.5.20", before="0.5.22"), Range(before="0.5.20")
 
 TABLE = (
@@ -163,7 +171,8 @@ TABLE = (
     Row("pinned", BEFORE_22, _pinned_node, "components/full.py release_component_lock"),
     Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
     Row("request", IN_20_AND_21, ReceiptReq, "schedule_batch.py Req"),
-    Row("request", BEFORE_20, SkippingReq, "schedule_batch.py Req"),
+    Row("request", IN_19, SkippingReq, "schedule_batch.py Req"),
+    Row("request", BEFORE_19, RowReq, "schedule_batch.py Req"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "scheduler.py"),
     Row("abort", BEFORE_20, _abort_by_rid, "scheduler.py"),
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
