@@ -5,12 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from hicache_impl.bugs.answers import ANSWERS
 from hicache_impl.bugs.bug import Bug
 from hicache_impl.bugs.leaf_sets import LEAF_SETS
 from hicache_impl.bugs.locks import LOCKS
 from hicache_impl.bugs.memory import MEMORY
+from hicache_impl.bugs.ordering import ORDERING
+from hicache_impl.bugs.splits import SPLITS
+from hicache_impl.bugs.transfers import TRANSFERS
 
-BANK: Mapping[str, Bug] = {bug.identifier: bug for bug in (*LEAF_SETS, *MEMORY, *LOCKS)}
+BUGS = (*LEAF_SETS, *LOCKS, *MEMORY, *TRANSFERS, *SPLITS, *ORDERING, *ANSWERS)
+BANK: Mapping[str, Bug] = {bug.identifier: bug for bug in BUGS}
 
 
 class UnknownBug(KeyError):

@@ -2,18 +2,96 @@
 
 from __future__ import annotations
 
-from hicache_impl.bugs.bug import ANY_WRITE_POLICY, Bug
+from collections.abc import Sequence
+
+from hicache_impl.bugs.bug import ANY_WRITE_POLICY, WRITE_BACK, Bug
 from hicache_impl.native.cache import HierarchicalCache
-from hicache_impl.native.eviction import HostEviction
 from hicache_impl.native.parts import Kinds
-from hicache_impl.native.tree import TreeNode
+from hicache_impl.native.pools import PagedAllocator, Slots
+from hicache_impl.native.requests import Running, Scheduler
+from hicache_impl.native.tree import Tokens, TreeNode
 
 
-class FreesHostTwice(HostEviction):
-    def remove(self, leaf: TreeNode) -> None:
-        super().remove(leaf)
-        if leaf.host is not None:
-            self.parts.host_pool.free(leaf.host)
+class FreesEachSlot(PagedAllocator):
+    def free(self, slots: Sequence[int]) -> None:
+        self.pages.give([slot // self.page_size for slot in slots])
+
+
+class ReportsTheRevived(HierarchicalCache):
+    """A node that an insert fills again was there, but not on the device."""
+
+    revived = 0
+
+    def fill(self, node: TreeNode, slots: Slots) -> None:
+        if node.backed_up:
+            self.revived += len(slots)
+        super().fill(node, slots)
+
+    def insert(
+        self,
+        tokens: Tokens,
+        slots: Sequence[int],
+        namespace: str | None = None,
+        priority: int = 0,
+        chunked: bool = False,
+    ) -> int:
+        self.revived = 0
+        already = super().insert(tokens, slots, namespace, priority, chunked)
+        return already + self.revived
+
+
+class FreesLate(Scheduler):
+    """Notes where in the row the duplicates lie, and frees what lies there later on.
+
+    Not while a load is under way: whose slots go then is said by another law first.
+    """
+
+    queued = (0, 0)
+
+    def _free_duplicates(self, request: Running, already: int) -> None:
+        loads = self.cache.loads
+        self.queued = request.protected, already
+        if loads.queued or loads.started:
+            self._free_queued(request)
+            self.queued = 0, 0
+
+    def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
+        super()._cache_unfinished(request, chunked=chunked)
+        self._free_queued(request)
+
+    def finish(self, number: int) -> None:
+        request = self.running[number]
+        super().finish(number)
+        self._free_queued(request)
+
+    def _free_queued(self, request: Running) -> None:
+        start, end = self.queued
+        self.cache.free(request.row[start:end])
+
+
+class KeepsAView(HierarchicalCache):
+    """Each insert writes its slots into one buffer, and a node's slots are a view of that: those of
+    the node that was filled last change with the next insert.
+    """
+
+    last: TreeNode | None = None
+    view: Slots = ()
+
+    def fill(self, node: TreeNode, slots: Slots) -> None:
+        super().fill(node, slots)
+        self.last, self.view = node, slots
+
+    def insert(
+        self,
+        tokens: Tokens,
+        slots: Sequence[int],
+        namespace: str | None = None,
+        priority: int = 0,
+        chunked: bool = False,
+    ) -> int:
+        if self.last is not None and self.last.device is self.view:
+            self.last.device = (*slots, *self.view[len(slots) :])[: len(self.view)]
+        return super().insert(tokens, slots, namespace, priority, chunked)
 
 
 class ForgetsHostPool(HierarchicalCache):
@@ -23,16 +101,50 @@ class ForgetsHostPool(HierarchicalCache):
         self.parts.host_pool.slots.free = before
 
 
+class KeepsTheHost(HierarchicalCache):
+    def reset(self) -> None:
+        self.evict_device(self.settings.device_slots)
+
+
 MEMORY = (
     Bug(
-        identifier="host-slots-freed-twice",
-        sentence="A node that leaves the host gives its slots back twice.",
+        identifier="page-freed-once-a-token",
+        sentence="The pages of a node are given back once for each of their tokens.",
         imitates="vLLM #42571 (the same block twice in one free)",
         law="free-once",
         write_policies=ANY_WRITE_POLICY,
+        page_size=4,
+        length=2,
+        kinds=Kinds(paged_allocator=FreesEachSlot),
+    ),
+    Bug(
+        identifier="insert-frees-what-it-filled",
+        sentence="An insert calls duplicates what it has just put into an evicted node.",
+        imitates="SGLang #35769 (insert frees slots that are in use)",
+        law="single-owner",
+        write_policies=ANY_WRITE_POLICY,
         length=3,
         quick=True,
-        kinds=Kinds(host_eviction=FreesHostTwice),
+        cache=ReportsTheRevived,
+    ),
+    Bug(
+        identifier="duplicates-are-freed-too-late",
+        sentence="A request's duplicates are freed after its row was overwritten with others.",
+        imitates="SGLang #34067 (a queued free holds a view)",
+        law="single-owner",
+        write_policies=WRITE_BACK,
+        length=3,
+        scheduler=FreesLate,
+    ),
+    Bug(
+        identifier="node-keeps-a-view",
+        sentence="A node keeps a view of the slots that it was given, and no copy.",
+        imitates="SGLang 0.5.9, fixed in 0.5.10 (`.clone()`)",
+        law="single-owner",
+        write_policies=WRITE_BACK,
+        length=2,
+        quick=True,
+        cache=KeepsAView,
     ),
     Bug(
         identifier="reset-forgets-the-host-pool",
@@ -42,5 +154,14 @@ MEMORY = (
         write_policies=ANY_WRITE_POLICY,
         length=3,
         cache=ForgetsHostPool,
+    ),
+    Bug(
+        identifier="reset-keeps-the-host",
+        sentence="A reset empties the device and leaves on the host what was there.",
+        imitates="SGLang #23216 (flush_cache and the second tier)",
+        law="reset-is-new",
+        write_policies=ANY_WRITE_POLICY,
+        length=3,
+        cache=KeepsTheHost,
     ),
 )

@@ -7,7 +7,12 @@ import attrs
 from hicache_impl.native.eviction import DeviceEviction, HostEviction
 from hicache_impl.native.kv import KVBuffers
 from hicache_impl.native.loading import Loads
-from hicache_impl.native.pools import DeviceAllocator, HostAllocator, device_allocator
+from hicache_impl.native.pools import (
+    DeviceAllocator,
+    HostAllocator,
+    PagedAllocator,
+    device_allocator,
+)
 from hicache_impl.native.settings import Settings
 from hicache_impl.native.transfer import Engine, engine_for, wants_pinned_host
 from hicache_impl.native.tree import RadixTree
@@ -27,6 +32,7 @@ class Kinds:
     write_through: type[WriteThrough] = WriteThrough
     write_back: type[WriteBack] = WriteBack
     loads: type[Loads] = Loads
+    paged_allocator: type[PagedAllocator] = PagedAllocator
 
 
 @attrs.frozen
@@ -52,7 +58,7 @@ def make_parts(settings: Settings, kinds: Kinds) -> Parts:
         settings,
         tree,
         kinds.upkeep(tree),
-        device_allocator(settings.device_slots, settings.page_size),
+        device_allocator(settings.device_slots, settings.page_size, kinds.paged_allocator),
         HostAllocator(settings.host_slots),
         device_kv,
         host_kv,

@@ -148,6 +148,8 @@ class HostAllocator:
 DeviceAllocator: TypeAlias = "TokenAllocator | PagedAllocator"
 
 
-def device_allocator(size: int, page_size: int) -> DeviceAllocator:
+def device_allocator(
+    size: int, page_size: int, paged: type[PagedAllocator] = PagedAllocator
+) -> DeviceAllocator:
     """The plain one where a page is one token."""
-    return (TokenAllocator if page_size == 1 else PagedAllocator)(size, page_size)
+    return (TokenAllocator if page_size == 1 else paged)(size, page_size)

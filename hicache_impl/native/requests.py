@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from hicache_impl.native.cache import HierarchicalCache
+from hicache_impl.native.cache import HierarchicalCache, Match
 from hicache_impl.native.pools import Slots
 from hicache_impl.native.tree import Tokens, TreeNode
 from hicache_model.fingerprint import fingerprints
@@ -78,7 +78,7 @@ class Scheduler:
         The last token of a prompt is always computed. The load of what is loaded back is started.
         """
         cache = self.cache
-        found = cache.match(prompt[:-1], namespace)
+        found = self._find(prompt[:-1], namespace)
         first = anchor = found.device_node
         cache.lock(first)
         loaded = cache.load_back(found.node) if found.host_length else ()
@@ -127,6 +127,9 @@ class Scheduler:
 
     # -- the steps ---------------------------------------------------------------------------------
 
+    def _find(self, tokens: Tokens, namespace: str | None) -> Match:
+        return self.cache.match(tokens, namespace)
+
     def _prefill(self, request: Running, chunk: int) -> None:
         """Compute prompt tokens; a whole prompt goes to the cache."""
         count = min(chunk, request.left)
@@ -154,7 +157,7 @@ class Scheduler:
     def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the cache's slots for it, and move the lock to its end."""
         length = self._insert(request, chunked)
-        found = self.cache.match(request.tokens[:length], request.namespace)
+        found = self._find(request.tokens[:length], request.namespace)
         request.row[:length] = found.slots
         self.cache.lock(found.node)
         self.cache.unlock(request.anchor)
@@ -167,8 +170,12 @@ class Scheduler:
         already = self.cache.insert(
             tokens, request.row[:length], request.namespace, request.priority, chunked
         )
-        self.cache.free(request.row[request.protected : already])
+        self._free_duplicates(request, already)
         return length
+
+    def _free_duplicates(self, request: Running, already: int) -> None:
+        """Of what the cache had ``already``, the request's own slots go."""
+        self.cache.free(request.row[request.protected : already])
 
     def _stamp(self, request: Running, start: int, slots: Slots) -> None:
         """Stands for a forward pass."""

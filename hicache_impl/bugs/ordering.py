@@ -1,0 +1,75 @@
+"""Planted bugs in which nodes are evicted, and how many."""
+
+from __future__ import annotations
+
+from hicache_impl.bugs.bug import ANY_WRITE_POLICY, Bug
+from hicache_impl.native.eviction import DeviceEviction, HostEviction
+from hicache_impl.native.parts import Kinds
+from hicache_impl.native.tree import RadixTree, Tokens, TreeNode
+from hicache_impl.native.writing import WriteThrough
+
+
+class CountsNothing(HostEviction):
+    def evict(self, count: int) -> int:
+        return super().evict(self.parts.settings.host_slots)
+
+
+class ReportsNothing(DeviceEviction):
+    def evict(self, count: int) -> int:
+        super().evict(count)
+        return 0
+
+
+class HitsStandStill(WriteThrough):
+    def count_hit(self, node: TreeNode, chunked: bool) -> None:
+        super().count_hit(node, chunked)
+        node.hit_count = min(node.hit_count, self.parts.settings.hits_before_backup)
+
+
+class StaysOld(RadixTree):
+    def visit(self, child: TreeNode, tokens: Tokens, depth: int) -> TreeNode:
+        is_whole = self.shared_length(child.key, tokens, depth) == len(child.key)
+        return child if is_whole else super().visit(child, tokens, depth)
+
+
+ORDERING = (
+    Bug(
+        identifier="host-eviction-never-counts",
+        sentence="An eviction from the host does not count what it frees, and takes everything.",
+        imitates="SGLang #4987, #4989",
+        law="transition",
+        write_policies=ANY_WRITE_POLICY,
+        length=4,
+        kinds=Kinds(host_eviction=CountsNothing),
+    ),
+    Bug(
+        identifier="eviction-reports-nothing",
+        sentence="An eviction from the device frees what it should, and reports nothing.",
+        imitates="SGLang #4987 (`num_evicted`), on the device",
+        law="progress",
+        write_policies=ANY_WRITE_POLICY,
+        length=2,
+        quick=True,
+        kinds=Kinds(device_eviction=ReportsNothing),
+    ),
+    Bug(
+        identifier="hits-stand-still",
+        sentence="Hits are not counted beyond those that a copy to the host needs.",
+        imitates="SGLang #18843",
+        law="policy-order",
+        write_policies=("write_through", "write_through_selective"),
+        eviction_policy="lfu",
+        length=2,
+        kinds=Kinds(write_through=HitsStandStill),
+    ),
+    Bug(
+        identifier="lookup-does-not-refresh",
+        sentence="A node that is met again stays as old as it was.",
+        imitates="SGLang #18843 (use that is not noted), for the time of last access",
+        law="policy-order",
+        write_policies=ANY_WRITE_POLICY,
+        length=3,
+        quick=True,
+        kinds=Kinds(tree=StaysOld),
+    ),
+)
