@@ -23,7 +23,7 @@ class Description:
 
     ``eviction_policies`` are those that the target knows. ``host_may_be_smaller`` says whether the
     host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
-    ``unified``.
+    ``unified``. ``bug`` names what was planted in it, if something was.
     """
 
     target: str
@@ -32,6 +32,7 @@ class Description:
     eviction_policies: tuple[str, ...]
     host_may_be_smaller: bool = True
     cache: str = "hiradix"
+    bug: str | None = None
 
 
 class Target(Protocol):

@@ -50,6 +50,8 @@ class Finding:
             "found_after_operations": self.found_after.operations,
             "minimized": self.minimized,
         }
+        if target.bug is not None:
+            provenance["bug"] = target.bug
         return Trace(
             self.case.configuration,
             target.target,

@@ -53,7 +53,7 @@ ANSWERS = (
     Bug(
         identifier="lookup-reads-another-namespace",
         sentence="A lookup that finds nothing answers with what another namespace has.",
-        imitates="SGLang #26747, #37058, #38577 (the page hash omits the namespace)",
+        imitates="SGLang #26747, #37058, #38577",
         law="namespace-isolation",
         write_policies=ANY_WRITE_POLICY,
         length=2,
@@ -63,7 +63,7 @@ ANSWERS = (
     Bug(
         identifier="lookup-answers-from-memory",
         sentence="A lookup that was made before answers with no more than it did then.",
-        imitates="vLLM #37076, #49125 (an answer that is no longer true)",
+        imitates="vLLM #37076, #49125",
         law="longest-prefix",
         write_policies=ANY_WRITE_POLICY,
         length=3,

@@ -80,7 +80,7 @@ LEAF_SETS = (
     Bug(
         identifier="host-leaf-asks-evicted",
         sentence="A host leaf is asked for an evicted child, and not for one that is backed up.",
-        imitates="SGLang #19212 (`child.evicted` for `child.backuped`)",
+        imitates="SGLang #19212",
         law="host-leaves",
         write_policies=WRITE_BACK,
         length=4,
@@ -90,7 +90,7 @@ LEAF_SETS = (
     Bug(
         identifier="host-leaf-return-slips-out",
         sentence="The return of the test for host leaves has slipped out of its `if`.",
-        imitates="SGLang #19212 (the same function, another slip)",
+        imitates="SGLang #19212",
         law="host-leaves",
         write_policies=ANY_WRITE_POLICY,
         length=2,
@@ -100,7 +100,7 @@ LEAF_SETS = (
     Bug(
         identifier="host-leaf-forgets-the-parent",
         sentence="The parent of a node that leaves the host does not become a host leaf.",
-        imitates="SGLang #19212 (the parent's host status is not refreshed)",
+        imitates="SGLang #19212",
         law="host-leaves",
         write_policies=ANY_WRITE_POLICY,
         length=4,
@@ -109,7 +109,7 @@ LEAF_SETS = (
     Bug(
         identifier="unlocked-node-stays-hidden",
         sentence="A node that nobody locks any more does not return to the device leaves.",
-        imitates="SGLang #25068 (a wrong leaf test)",
+        imitates="SGLang #25068",
         law="device-leaves",
         write_policies=ANY_WRITE_POLICY,
         length=2,
@@ -119,7 +119,7 @@ LEAF_SETS = (
     Bug(
         identifier="device-leaf-asks-the-first-child",
         sentence="A node is a device leaf as soon as its first child has left the device.",
-        imitates="TensorRT-LLM #3735 (a node that is no leaf in the free queue)",
+        imitates="TensorRT-LLM #3735",
         law="device-leaves",
         write_policies=ANY_WRITE_POLICY,
         length=4,
@@ -128,7 +128,7 @@ LEAF_SETS = (
     Bug(
         identifier="host-victim-stays-listed",
         sentence="A node that was evicted from the host stays in the set of host leaves.",
-        imitates="vLLM #4764 (an index entry left behind)",
+        imitates="vLLM #4764",
         law="no-orphan",
         write_policies=ANY_WRITE_POLICY,
         length=3,
@@ -137,7 +137,7 @@ LEAF_SETS = (
     Bug(
         identifier="dropped-node-leaves-orphans",
         sentence="A node that is dropped for want of host room leaves its children behind.",
-        imitates="TensorRT-LLM #15018 (orphans)",
+        imitates="TensorRT-LLM #15018",
         law="no-orphan",
         write_policies=WRITE_BACK,
         length=4,

@@ -54,7 +54,7 @@ LOCKS = (
     Bug(
         identifier="split-forgets-locks",
         sentence="A split leaves the upper half of a locked node unlocked.",
-        imitates="SGLang #24972 (a lock that is released and was never taken)",
+        imitates="SGLang #24972",
         law="sizes",
         write_policies=ANY_WRITE_POLICY,
         length=3,
@@ -64,7 +64,7 @@ LOCKS = (
     Bug(
         identifier="demoted-tokens-stay-counted",
         sentence="Tokens that left the device still count as evictable there.",
-        imitates="TensorRT-LLM #11879, #12834 (counted at the wrong level after a swap)",
+        imitates="TensorRT-LLM #11879, #12834",
         law="sizes",
         write_policies=ANY_WRITE_POLICY,
         length=2,
@@ -74,7 +74,7 @@ LOCKS = (
     Bug(
         identifier="pin-is-a-flag",
         sentence="A host copy that two pin is free when one of them lets go.",
-        imitates="Mooncake #1853, SGLang #34975 (holders flagged, not counted)",
+        imitates="Mooncake #1853, SGLang #34975",
         law="lock-balance",
         write_policies=ANY_WRITE_POLICY,
         length=4,
@@ -83,7 +83,7 @@ LOCKS = (
     Bug(
         identifier="refused-load-unpins-twice",
         sentence="A load back that is refused releases its pin of the host copy twice.",
-        imitates="LMCache #2954, #3004 (unpinned twice)",
+        imitates="LMCache #2954, #3004",
         law="lock-balance",
         write_policies=ANY_WRITE_POLICY,
         length=3,
@@ -92,7 +92,7 @@ LOCKS = (
     Bug(
         identifier="host-eviction-takes-pinned",
         sentence="An eviction from the host takes copies that are pinned.",
-        imitates="LMCache #3187, #3189 (a batch eviction takes what is pinned)",
+        imitates="LMCache #3187, #3189",
         law="locked-stays",
         write_policies=ANY_WRITE_POLICY,
         length=4,

@@ -110,7 +110,7 @@ MEMORY = (
     Bug(
         identifier="page-freed-once-a-token",
         sentence="The pages of a node are given back once for each of their tokens.",
-        imitates="vLLM #42571 (the same block twice in one free)",
+        imitates="vLLM #42571",
         law="free-once",
         write_policies=ANY_WRITE_POLICY,
         page_size=4,
@@ -120,7 +120,7 @@ MEMORY = (
     Bug(
         identifier="insert-frees-what-it-filled",
         sentence="An insert calls duplicates what it has just put into an evicted node.",
-        imitates="SGLang #35769 (insert frees slots that are in use)",
+        imitates="SGLang #35769",
         law="single-owner",
         write_policies=ANY_WRITE_POLICY,
         length=3,
@@ -130,7 +130,7 @@ MEMORY = (
     Bug(
         identifier="duplicates-are-freed-too-late",
         sentence="A request's duplicates are freed after its row was overwritten with others.",
-        imitates="SGLang #34067 (a queued free holds a view)",
+        imitates="SGLang #34067",
         law="single-owner",
         write_policies=WRITE_BACK,
         length=3,
@@ -139,7 +139,7 @@ MEMORY = (
     Bug(
         identifier="node-keeps-a-view",
         sentence="A node keeps a view of the slots that it was given, and no copy.",
-        imitates="SGLang 0.5.9, fixed in 0.5.10 (`.clone()`)",
+        imitates="SGLang before 0.5.10, no clone",
         law="single-owner",
         write_policies=WRITE_BACK,
         length=2,
@@ -158,7 +158,7 @@ MEMORY = (
     Bug(
         identifier="reset-keeps-the-host",
         sentence="A reset empties the device and leaves on the host what was there.",
-        imitates="SGLang #23216 (flush_cache and the second tier)",
+        imitates="SGLang #23216",
         law="reset-is-new",
         write_policies=ANY_WRITE_POLICY,
         length=3,

@@ -45,7 +45,7 @@ ORDERING = (
     Bug(
         identifier="eviction-reports-nothing",
         sentence="An eviction from the device frees what it should, and reports nothing.",
-        imitates="SGLang #4987 (`num_evicted`), on the device",
+        imitates="SGLang #4987",
         law="progress",
         write_policies=ANY_WRITE_POLICY,
         length=2,
@@ -65,7 +65,7 @@ ORDERING = (
     Bug(
         identifier="lookup-does-not-refresh",
         sentence="A node that is met again stays as old as it was.",
-        imitates="SGLang #18843 (use that is not noted), for the time of last access",
+        imitates="SGLang #18843",
         law="policy-order",
         write_policies=ANY_WRITE_POLICY,
         length=3,

@@ -27,20 +27,20 @@ class DropsPriority(RadixTree):
         upper.priority = self.given
 
 
-class CutsTheHostCopyLate(RadixTree):
+class CutsTheHostCopyEarly(RadixTree):
     def divide_slots(self, upper: TreeNode, lower: TreeNode, length: int) -> None:
         host = lower.host
         super().divide_slots(upper, lower, length)
         if host is not None:
-            late = length + self.page_size
-            upper.host, lower.host = host[:late], host[late:]
+            early = length - self.page_size
+            upper.host, lower.host = host[:early], host[early:]
 
 
 SPLITS = (
     Bug(
         identifier="split-drops-the-priority",
         sentence="The upper half of a node that is split forgets the priority that the node had.",
-        imitates="SGLang 0.5.5.post3, fixed in 0.5.8 (`_split_node`)",
+        imitates="SGLang before 0.5.8, _split_node",
         law="split-neutral",
         write_policies=ANY_WRITE_POLICY,
         eviction_policy="priority",
@@ -48,13 +48,13 @@ SPLITS = (
         kinds=Kinds(tree=DropsPriority),
     ),
     Bug(
-        identifier="split-cuts-the-host-copy-late",
-        sentence="A split gives the upper half one page too many of the host's slots.",
-        imitates="SGLang 0.5.11 (#16370: a key and its host slots of different lengths), #31108",
+        identifier="split-cuts-the-host-copy-early",
+        sentence="A split gives the lower half one page too many of the host's slots.",
+        imitates="SGLang #16370, #31108",
         law="lengths-agree",
         write_policies=WRITING_THROUGH,
         length=2,
         quick=True,
-        kinds=Kinds(tree=CutsTheHostCopyLate),
+        kinds=Kinds(tree=CutsTheHostCopyEarly),
     ),
 )

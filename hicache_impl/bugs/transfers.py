@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hicache_impl.bugs.bug import ANY_WRITE_POLICY, WRITE_BACK, WRITING_THROUGH, Bug
+from hicache_impl.bugs.bug import WRITE_BACK, WRITING_THROUGH, Bug
+from hicache_impl.native.eviction import DeviceEviction
 from hicache_impl.native.loading import Loads
 from hicache_impl.native.parts import Kinds
 from hicache_impl.native.pools import Slots
 from hicache_impl.native.tree import TreeNode
-from hicache_impl.native.upkeep import Upkeep
 from hicache_impl.native.writing import WriteBack, WriteThrough
 
 
@@ -65,32 +65,26 @@ class StagesWithoutRoom(WriteBack):
         return finished
 
 
-class LoadsAlone(Loads):
-    has_quota = False
+class TakesCopiedForGone(DeviceEviction):
+    """Goes on, at its end, to a parent whose child is on the device and has a copy."""
 
-    def load_back(self, node: TreeNode, quota: int | None) -> Slots:
-        self.has_quota = quota is not None
-        return super().load_back(node, quota)
+    def evict(self, count: int) -> int:
+        freed = super().evict(count)
+        nodes = self.parts.tree.subtree(self.parts.tree.root)[1:]
+        return freed + sum(map(self.demote, list(filter(self.seems_a_leaf, nodes))[:1]))
 
-    def evicted_chain(self, node: TreeNode) -> list[TreeNode]:
-        chain = super().evicted_chain(node)
-        return chain[-1:] if self.has_quota else chain
-
-
-class CountsWhatIsThere(Upkeep):
-    """Or the lock on the parent would be counted as one on the device."""
-
-    def protect(self, node: TreeNode) -> None:
-        super().protect(node)
-        if node.evicted:
-            self.evictable_size += len(node.key)
+    def seems_a_leaf(self, node: TreeNode) -> bool:
+        may_go = node.backed_up and not (node.evicted or node.lock_ref)
+        return may_go and any(
+            child.backed_up and not child.evicted for child in node.children.values()
+        )
 
 
 TRANSFERS = (
     Bug(
         identifier="load-does-not-hold-its-pages",
         sentence="The host pages of a load may be evicted while room is made for it.",
-        imitates="SGLang #27631, #27562",
+        imitates="SGLang #27631, vLLM #39702",
         law="pinned-until-ack",
         write_policies=WRITE_BACK,
         length=4,
@@ -99,7 +93,7 @@ TRANSFERS = (
     Bug(
         identifier="load-mixes-up-its-nodes",
         sentence="The nodes of a load get each other's slots.",
-        imitates="TensorRT-LLM #8813, #8830 (what is loaded is not what was computed)",
+        imitates="TensorRT-LLM #8813, #8830",
         law="bytes",
         write_policies=("write_back", "write_through"),
         length=7,
@@ -108,7 +102,7 @@ TRANSFERS = (
     Bug(
         identifier="refused-load-drops-the-host-copy",
         sentence="A load back that is over its quota takes the host copy with it.",
-        imitates="SGLang #27108 (a step that failed and was not undone)",
+        imitates="SGLang #27108",
         law="failed-step-changes-nothing",
         write_policies=("write_back", "write_through"),
         length=3,
@@ -117,7 +111,7 @@ TRANSFERS = (
     Bug(
         identifier="child-is-backed-up-first",
         sentence="A node is copied to the host although its parent was not.",
-        imitates="SGLang 0.5.10, fixed in 0.5.11 (write_backup under a parent without a copy)",
+        imitates="SGLang before 0.5.11, write_backup",
         law="backup-prefix-closed",
         write_policies=WRITING_THROUGH,
         length=2,
@@ -136,19 +130,19 @@ TRANSFERS = (
     Bug(
         identifier="eviction-stages-without-room",
         sentence="A victim for which the host has no room is taken for one that is being copied.",
-        imitates="SGLang 0.5.10, fixed in 0.5.11 (`if written > 0`), #27108",
+        imitates="SGLang before 0.5.11, #27108",
         law="no-orphan",
         write_policies=WRITE_BACK,
         length=2,
         kinds=Kinds(write_back=StagesWithoutRoom),
     ),
     Bug(
-        identifier="load-with-a-quota-leaves-the-parent",
-        sentence="A load back with a quota brings one node, and its parents stay on the host.",
-        imitates="SGLang #25088 (a node on the device below one that is not)",
+        identifier="eviction-takes-copied-for-gone",
+        sentence="An eviction goes on to a node whose child has a copy, but is on the device.",
+        imitates="SGLang #25088, #25068",
         law="device-prefix-closed",
-        write_policies=ANY_WRITE_POLICY,
+        write_policies=WRITE_BACK,
         length=5,
-        kinds=Kinds(loads=LoadsAlone, upkeep=CountsWhatIsThere),
+        kinds=Kinds(device_eviction=TakesCopiedForGone),
     ),
 )

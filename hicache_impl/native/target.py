@@ -230,6 +230,7 @@ class NativeFactory:
             release=RULES,
             origin=f"hicache_impl.native on {where}; follows the rules of SGLang {RULES}",
             eviction_policies=(*EVICTION_POLICIES, *self.own_policies),
+            bug=self.bug,
         )
 
     def build(self, configuration: Configuration) -> NativeTarget:

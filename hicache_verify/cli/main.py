@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from hicache_verify.cannot_run import CannotRun
+from hicache_verify.cli.bugs import bugs
 from hicache_verify.cli.codes import COULD_NOT_RUN, INTERRUPTED
 from hicache_verify.cli.docs import docs
 from hicache_verify.cli.doctor import doctor
@@ -32,7 +33,7 @@ def commands() -> None:
     """Verify a hierarchical KV cache against a reference model, operation by operation."""
 
 
-for command in (run, explore, replay, minimize, reproduce, releases, doctor, docs):
+for command in (run, explore, replay, minimize, reproduce, bugs, releases, doctor, docs):
     commands.add_command(command)
 
 

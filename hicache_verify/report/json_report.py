@@ -44,6 +44,7 @@ class JsonReport:
             "target": started.target.target if started else self._asked and self._asked.target,
             "release": started.target.release if started else self._asked and self._asked.version,
             "origin": started.target.origin if started else None,
+            "bug": self._asked and self._asked.bug,
             "verdict": event.verdict,
             "message": event.problem,
             "interrupted": event.interrupted,

@@ -18,6 +18,7 @@ from hicache_verify.divergence import Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
 from hicache_verify.report.upstream import plan
+from hicache_verify.targets import NATIVE
 from hicache_verify.trace import Trace
 
 
@@ -43,6 +44,7 @@ def replay_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
     """The trace as literal operations, played in lockstep with the model on a release."""
     used = sorted({type(op).__name__ for op in trace.operations})
     operations = Group("", tuple(map(constructor, trace.operations)))
+    bug = trace.provenance.get("bug")
     literal = Group("Trace", (constructor(trace.configuration), "TARGET", "RELEASE", operations))
     return _render(
         "replay.py.j2",
@@ -50,8 +52,17 @@ def replay_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
         operations_import=_import("hicache_model.operations", used),
         target=quoted(trace.target),
         release=quoted(trace.release),
+        bug=None if bug is None else quoted(str(bug)),
+        spec=_spec(trace),
         trace=layout(literal, before="TRACE = "),
     )
+
+
+def _spec(trace: Trace) -> str:
+    """Our own cache has no releases."""
+    if trace.target != NATIVE:
+        return "TargetSpec(TARGET, RELEASE)"
+    return "TargetSpec(TARGET, bug=BUG)" if "bug" in trace.provenance else "TargetSpec(TARGET)"
 
 
 def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
