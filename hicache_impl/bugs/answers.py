@@ -9,7 +9,7 @@ from __future__ import annotations
 from hicache_impl.bugs.bug import ANY_WRITE_POLICY, Bug
 from hicache_impl.native.cache import HierarchicalCache, Match
 from hicache_impl.native.parts import Kinds
-from hicache_impl.native.pools import Slots
+from hicache_impl.native.pools import Slots, slots_of
 from hicache_impl.native.requests import Scheduler
 from hicache_impl.native.settings import Settings
 from hicache_impl.native.tree import Tokens
@@ -33,7 +33,7 @@ class AnyNamespace(HierarchicalCache):
             shared = self.tree.shared_length(node.key, tokens, 0)
             if shared and node.device is not None:
                 return node.device[:shared]
-        return ()
+        return slots_of(())
 
 
 class RemembersLengths(HierarchicalCache):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hicache_impl.bugs.bug import ANY_WRITE_POLICY, WRITE_BACK, Bug
 from hicache_impl.native.cache import HierarchicalCache
 from hicache_impl.native.parts import Kinds
-from hicache_impl.native.pools import PagedAllocator, Slots
+from hicache_impl.native.pools import PagedAllocator, Slots, slots_of
 from hicache_impl.native.requests import Running, Scheduler
 from hicache_impl.native.tree import Tokens, TreeNode
 
@@ -75,7 +75,7 @@ class KeepsAView(HierarchicalCache):
     """
 
     last: TreeNode | None = None
-    view: Slots = ()
+    view: Slots | None = None
 
     def fill(self, node: TreeNode, slots: Slots) -> None:
         super().fill(node, slots)
@@ -89,8 +89,9 @@ class KeepsAView(HierarchicalCache):
         priority: int = 0,
         chunked: bool = False,
     ) -> int:
-        if self.last is not None and self.last.device is self.view:
-            self.last.device = (*slots, *self.view[len(slots) :])[: len(self.view)]
+        if self.last is not None and self.view is not None and self.last.device is self.view:
+            overwritten = *slots, *self.view[len(slots) :]
+            self.last.device = slots_of(overwritten[: len(self.view)])
         return super().insert(tokens, slots, namespace, priority, chunked)
 
 
