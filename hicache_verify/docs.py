@@ -1,4 +1,4 @@
-"""The generated pages of docs/: the state machine, the laws, the dialects.
+"""The generated pages of docs/: the state machine, the laws, the dialects, the planted bugs.
 
 ``hicache-verify docs`` writes them, ``--check`` says which are stale. Everything on them comes from
 the code: the states and their rules, every transition that the reference makes on a few thousand
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
 from random import Random
 
+from hicache_impl.bugs import BANK, Bug
 from hicache_model import operations as ops
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.dialects import CACHES, ROWS, Dialect
@@ -57,6 +58,7 @@ def pages() -> dict[str, str]:
         "state-machine.svg": draw(transitions),
         "laws.md": "".join(_laws()),
         "dialects.md": "".join(_dialects()),
+        "bugs.md": "".join(_bugs()),
     }
 
 
@@ -189,3 +191,38 @@ def _dialects() -> Iterator[str]:
             if row.cache == cache:
                 releases = f"{row.first} to {row.last}" if row.last else f"from {row.first}"
                 yield f"| {row.name} | {row.value} | {releases} | {row.reason} | {row.source} |\n"
+
+
+# -- planted bugs ----------------------------------------------------------------------------------
+
+
+def _bugs() -> Iterator[str]:
+    yield "# Planted bugs\n\n" + HEAD
+    yield (
+        "A check that cannot fail proves nothing. So our own cache can be built with a mistake in "
+        "it, and\nall of them have to be found:\n\n"
+        "    hicache-verify bugs                # looks for each, says law, effort and trace length"
+        "\n    hicache-verify bugs ID --seed 7    # for one of them, with other random numbers\n"
+        "    hicache-verify run --target native --bug ID\n\n"
+        "Each is a few lines (`hicache_impl/bugs/`) that replace a part of the cache, and is like "
+        "a public bug\nof a serving engine. It counts as found only under the law that it breaks. "
+        "The last column is the\nlength of its shortest trace: so many operations show it.\n"
+    )
+    for law, bugs in _by_law().items():
+        yield f"\n## {law}\n\n| bug | what is wrong | like | found under | operations |\n"
+        yield "| --- | --- | --- | --- | ---: |\n"
+        for bug in bugs:
+            where = [", ".join(bug.write_policies), f"page size {bug.page_size}"]
+            cell = "; ".join([*where, bug.eviction_policy])
+            yield (
+                f"| `{bug.identifier}` | {bug.sentence} | {bug.imitates} | {cell} | {bug.length} "
+                "|\n"
+            )
+
+
+def _by_law() -> dict[str, list[Bug]]:
+    """In the order in which the laws are judged; what only the model sees comes last."""
+    found: dict[str, list[Bug]] = {law: [] for law in (*LAWS, *SENTENCES)}
+    for bug in BANK.values():
+        found[bug.law].append(bug)
+    return {law: bugs for law, bugs in found.items() if bugs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hicache_impl.bugs.bug import ANY_WRITE_POLICY, WRITING_THROUGH, Bug
+from hicache_impl.bugs.bug import WRITE_BACK, WRITING_THROUGH, Bug
 from hicache_impl.native.parts import Kinds
 from hicache_impl.native.tree import RadixTree, Tokens, TreeNode
 
@@ -42,7 +42,7 @@ SPLITS = (
         sentence="The upper half of a node that is split forgets the priority that the node had.",
         imitates="SGLang before 0.5.8, _split_node",
         law="split-neutral",
-        write_policies=ANY_WRITE_POLICY,
+        write_policies=WRITE_BACK,
         eviction_policy="priority",
         length=2,
         kinds=Kinds(tree=DropsPriority),
