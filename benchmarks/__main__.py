@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SECTIONS = ("speed", "growth", "memory", "serving", "copies", "find", "profile")
+SECTIONS = ("speed", "growth", "memory", "serving", "copies", "find", "bugs", "profile")
 USUAL = ("speed", "growth", "memory", "serving", "copies")
 TARGETS = ("sglang", "native")
 POLICIES = ("write_back", "write_through", "write_through_selective")
@@ -47,6 +47,7 @@ class Options:
     operations: int
     seeds: int
     budget: float
+    bug: tuple[str, ...]
     trace: Path | None
     requests: int
     block_tokens: int
@@ -78,8 +79,11 @@ class Options:
 @click.option("--nodes", multiple=True, type=click.IntRange(10), default=(10, 100, 1_000, 10_000))
 @click.option("--memory", "operations", type=click.IntRange(100), default=20_000, metavar="N")
 @click.option("--find", is_flag=True, help="Also: how long it takes to find #19212.")
-@click.option("--seeds", type=click.IntRange(1), default=10, help="Of --find.")
-@click.option("--budget", type=click.FloatRange(1), default=60, help="Of each seed of --find.")
+@click.option("--seeds", type=click.IntRange(1), default=10, help="Of find and bugs.")
+@click.option(
+    "--budget", type=click.FloatRange(1), default=60, help="Of each seed of find and bugs."
+)
+@click.option("--bug", multiple=True, metavar="ID", help="Of bugs: only this one.")
 @click.option("--profile", is_flag=True, help="Also: where the time goes.")
 @click.option(
     "--trace",
@@ -126,12 +130,16 @@ def measured(
     options: Options, sections: tuple[str, ...], say: Callable[[str], None]
 ) -> Iterator[Table]:
     """The tables of the sections, one after the other."""
-    if sections != ("find",):
+    if set(sections) - {"find", "bugs"}:
         yield from _in_process(options, sections, say)
     if "find" in sections:
         from benchmarks import find
 
         yield find.table(options.seeds, options.budget, say)
+    if "bugs" in sections:
+        from benchmarks import bugs
+
+        yield bugs.table(options.bug, options.seeds, options.budget, say)
 
 
 def _in_process(

@@ -12,12 +12,25 @@ from hicache_impl.native.writing import WriteBack, WriteThrough
 
 
 class LoadsUnguarded(Loads):
+    """Where there may be room. Where there is none the load is refused, and what it lost would
+    break another law first.
+    """
+
+    chain: tuple[TreeNode, ...] = ()
+
     def guarded_room(self, chain: list[TreeNode], quota: int | None) -> Slots | None:
-        for member in chain:
-            member.host_lock -= 1
-        slots = super().guarded_room(chain, quota)
-        for member in chain:
-            member.host_lock += 1
+        self.chain = tuple(chain)
+        return super().guarded_room(chain, quota)
+
+    def device_room(self, total: int) -> Slots | None:
+        upkeep = self.parts.upkeep
+        room = self.parts.device_pool.available + upkeep.evictable_size
+        let_go = self.chain if total <= room else ()
+        for member in let_go:
+            upkeep.unpin(member)
+        slots = super().device_room(total)
+        for member in let_go:
+            upkeep.pin(member)
         return slots
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hicache_verify.cli.codes import AGREED, DIVERGED
-from hicache_verify.cli.options import CONTEXT, json_option
+from hicache_verify.cli.options import CONTEXT, Seconds, cores, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,7 @@ WIDTH = 126
 @click.option("--list", "only_list", is_flag=True, help="Only say which there are.")
 @click.option(
     "--budget",
-    type=click.FloatRange(0.1, 10**6),
+    type=Seconds(),
     metavar="SECONDS",
     default=DEFAULT_BUDGET,
     show_default=True,
@@ -53,7 +52,7 @@ def bugs(
     from hicache_verify.watch import Limits
 
     done: list[Hunted] = []
-    workers = min(len(chosen), os.cpu_count() or 1)
+    workers = min(len(chosen), cores())
     executor = LocalExecutor(Limits())
     for hunted in hunt(chosen, executor, seed=seed, budget=budget, workers=workers):
         done.append(hunted)

@@ -1,7 +1,7 @@
-"""How many operations it takes to find each planted bug: ``python -m tests.bugs.measure SEEDS``.
+"""How many operations it takes to find each bug: ``python -m tests.bugs.measure SEEDS [ID ...]``.
 
 Prints a line for each: its name, the mean and the most operations, the lengths of its minimized
-traces with how often each came, and the laws. Takes minutes.
+traces (of some seeds) with how often each came, and the laws. Takes minutes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from hicache_impl.bugs import BANK, Bug
+from hicache_impl.bugs import BANK, Bug, find
 from tests.bugs.search import cell_of, hunt, shortest
 
 LIMIT = 200_000
+MINIMIZED = 8
 
 
 def line(bug: Bug, seeds: int) -> str:
@@ -20,7 +21,7 @@ def line(bug: Bug, seeds: int) -> str:
     hunts = [hunt(factory, cell, seed, LIMIT) for seed in range(seeds)]
     operations = [hunted.operations for hunted in hunts]
     laws = Counter(hunted.found and hunted.found.law for hunted in hunts)
-    lengths = Counter(len(shortest(hunted).operations) for hunted in hunts[:20])
+    lengths = Counter(len(shortest(hunted).operations) for hunted in hunts[:MINIMIZED])
     mean = sum(operations) / seeds
     return (
         f"{bug.identifier:<36} mean {mean:>7.0f}  most {max(operations):>6}  "
@@ -29,6 +30,7 @@ def line(bug: Bug, seeds: int) -> str:
 
 
 if __name__ == "__main__":
-    for planted in BANK.values():
-        sys.stdout.write(line(planted, int(sys.argv[1])))
+    seeds, *names = sys.argv[1:]
+    for name in names or BANK:
+        sys.stdout.write(line(find(name), int(seeds)))
         sys.stdout.flush()
