@@ -93,7 +93,6 @@ LEAF_SETS = (
         law="host-leaves",
         write_policies=WRITE_BACK,
         length=4,
-        quick=True,
         kinds=Kinds(upkeep=AsksEvicted, host_eviction=TakesChildless),
     ),
     Bug(
@@ -131,7 +130,7 @@ LEAF_SETS = (
         imitates="TensorRT-LLM #3735",
         law="device-leaves",
         write_policies=ANY_WRITE_POLICY,
-        length=4,
+        length=3,
         kinds=Kinds(upkeep=AsksTheFirstChild),
     ),
     Bug(
@@ -149,7 +148,7 @@ LEAF_SETS = (
         imitates="TensorRT-LLM #15018",
         law="no-orphan",
         write_policies=WRITE_BACK,
-        length=4,
+        length=3,
         kinds=Kinds(device_eviction=ForgetsWhatHangsBelow),
     ),
 )

@@ -57,7 +57,7 @@ LOCKS = (
         imitates="SGLang #24972",
         law="sizes",
         write_policies=ANY_WRITE_POLICY,
-        length=3,
+        length=2,
         quick=True,
         kinds=Kinds(tree=UnlockedUpperHalf),
     ),

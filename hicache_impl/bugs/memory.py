@@ -124,7 +124,7 @@ MEMORY = (
         imitates="SGLang #35769",
         law="single-owner",
         write_policies=ANY_WRITE_POLICY,
-        length=3,
+        length=2,
         quick=True,
         cache=ReportsTheRevived,
     ),
@@ -134,7 +134,7 @@ MEMORY = (
         imitates="SGLang #34067",
         law="single-owner",
         write_policies=WRITE_BACK,
-        length=3,
+        length=2,
         scheduler=FreesLate,
     ),
     Bug(
@@ -162,7 +162,7 @@ MEMORY = (
         imitates="SGLang #23216",
         law="reset-is-new",
         write_policies=ANY_WRITE_POLICY,
-        length=3,
+        length=2,
         cache=KeepsTheHost,
     ),
 )

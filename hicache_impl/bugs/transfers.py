@@ -109,7 +109,7 @@ TRANSFERS = (
         imitates="TensorRT-LLM #8813, #8830",
         law="bytes",
         write_policies=("write_back", "write_through"),
-        length=7,
+        length=5,
         kinds=Kinds(loads=LoadsFromTheBottom),
     ),
     Bug(
