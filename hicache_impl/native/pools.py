@@ -21,9 +21,9 @@ def joined(parts: Sequence[Slots]) -> Slots:
 
 
 class FreeList:
-    """A stack of numbers; what was given back last is taken first.
+    """A stack of numbers; what was given back last is taken first, in the order in which it came.
 
-    ``free`` holds them with the next one last. ``changes`` counts how often it changed.
+    ``changes`` counts how often it changed.
     """
 
     def __init__(self, first: int, size: int) -> None:
@@ -32,24 +32,36 @@ class FreeList:
 
     def clear(self) -> None:
         """Everything is free again, in ascending order."""
+        self.free = array("q", range(self.first, self.first + self.size))
+
+    @property
+    def free(self) -> Slots:
+        """The free numbers, the next one first."""
+        return self._numbers[self._next :]
+
+    @free.setter
+    def free(self, numbers: Slots) -> None:
         self.changes += 1
-        self.free = array("q", range(self.first + self.size - 1, self.first - 1, -1))
+        self._numbers, self._next = numbers, 0
+
+    def __len__(self) -> int:
+        return len(self._numbers) - self._next
 
     def take(self, count: int) -> Slots | None:
         """``count`` numbers, or None (and nothing taken) where fewer are free."""
-        free = self.free
-        if count > len(free):
+        if count > len(self):
             return None
         self.changes += 1
-        start = len(free) - count
-        taken = free[start:]
-        taken.reverse()
-        del free[start:]
-        return taken
+        start = self._next
+        self._next += count
+        return self._numbers[start : self._next]
 
     def give(self, numbers: Sequence[int]) -> None:
+        """Back to where numbers were taken from; what comes twice is there twice."""
         self.changes += 1
-        self.free.extend(slots_of(numbers)[::-1])
+        start = max(0, self._next - len(numbers))
+        self._numbers[start : self._next] = slots_of(numbers)
+        self._next = start
 
 
 class TokenAllocator:
@@ -63,7 +75,7 @@ class TokenAllocator:
     @property
     def available(self) -> int:
         """Free tokens."""
-        return len(self.pages.free)
+        return len(self.pages)
 
     def clear(self) -> None:
         self.pages.clear()
@@ -92,7 +104,7 @@ class PagedAllocator:
     @property
     def available(self) -> int:
         """Free tokens, in whole pages."""
-        return len(self.pages.free) * self.page_size
+        return len(self.pages) * self.page_size
 
     def clear(self) -> None:
         self.pages.clear()
@@ -132,7 +144,7 @@ class HostAllocator:
     @property
     def available(self) -> int:
         """Free tokens."""
-        return len(self.slots.free)
+        return len(self.slots)
 
     def clear(self) -> None:
         self.slots.clear()

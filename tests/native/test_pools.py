@@ -109,3 +109,12 @@ def test_parts_are_joined_in_order() -> None:
     assert joined(parts) == array("q", [3, 4, 1])
     assert joined([]) == array("q")
     assert joined(parts[:1]) is parts[0]
+
+
+def test_what_is_given_twice_is_there_twice_and_nothing_else_is_lost() -> None:
+    numbers = FreeList(1, 4)
+    numbers.take(1)
+    numbers.give(slots_of([1]))
+    numbers.give(slots_of([1, 3]))
+    assert numbers.free == array("q", [1, 3, 1, 2, 3, 4])
+    assert len(numbers) == 6
