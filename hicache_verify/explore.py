@@ -120,7 +120,9 @@ class Exploration:
         )
         if self.found:
             length = min(len(found.operations) for found in self.found)
-            return f"the shortest divergence has {_operations(length)} {scope}"
+            return (
+                f"the shortest divergence has {_operations(length)}, none shorter exists, {scope}"
+            )
         if self.exhausted:
             return f"no divergence within any number of operations {scope}"
         return f"no divergence within {_operations(self.depth)} {scope}"

@@ -176,10 +176,11 @@ def _explore(wanted: Explorations, out: Path, as_json: bool) -> int:
 
     files, progress = Files(out), Progress(console(stderr=True))
     layers = exploration.Layers(console(), progress.stop)
+    shown = [] if as_json else [layers.begin]
     explorer = Explorer(
         wanted,
         LocalExecutor(wanted.limits),
-        emit=to_all(files, progress),
+        emit=to_all(files, progress, *shown),
         hear=(lambda cell, layer: None) if as_json else layers,
     )
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from hicache_verify import events
 from hicache_verify.cells import Cell
 from hicache_verify.explore import Exploration, Layer
 from hicache_verify.exploring import Explorations, Result
@@ -24,18 +25,29 @@ PathOf = Callable[[Finding], Path | None]
 
 
 class Layers:
-    """Prints a line for each layer as it ends; what hides the progress runs ``first``."""
+    """Prints what is explored, and a line for each layer as it ends.
+
+    What hides the progress runs ``first``.
+    """
 
     def __init__(self, out: Console, first: Callable[[], None]) -> None:
         self._out = out
         self._first = first
         self._cell: Cell | None = None
 
+    def begin(self, event: events.Event) -> None:
+        """Listens to events; only the first one is said."""
+        if isinstance(event, events.CampaignStarted):
+            target, workers = event.target, plural(event.workers, "worker")
+            name = (f"{target.target} {target.release}", "bold")
+            self._first()
+            self._out.print(Text.assemble(name, f" from {target.origin}, {workers}"))
+
     def __call__(self, cell: Cell, layer: Layer) -> None:
         self._first()
         if cell != self._cell:
             self._cell = cell
-            self._out.print(Text(str(cell), "bold"))
+            self._out.print(Text(f"\n{cell}", "bold"))
         rate = layer.transitions / layer.seconds if layer.seconds else 0.0
         line = Text(
             f"depth {layer.depth:>2}  {layer.transitions:>9,} transitions  "

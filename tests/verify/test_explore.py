@@ -261,7 +261,9 @@ def test_the_sentence_says_how_far_it_got() -> None:
 
 def test_the_sentence_names_the_length_of_the_shortest() -> None:
     result = explored(spoiled(BUGS["evict two"]), Bound(depth=4))
-    assert result.sentence().startswith("the shortest divergence has 2 operations over 2 token ids")
+    assert result.sentence().startswith(
+        "the shortest divergence has 2 operations, none shorter exists, over "
+    )
 
 
 def test_a_layer_that_was_cut_short_proves_nothing() -> None:
