@@ -22,6 +22,7 @@ from hicache_verify.lane import Lane
 from hicache_verify.past import Past
 from hicache_verify.plan import Plan, Share, least, shares
 from hicache_verify.shared import Shared
+from hicache_verify.targets import dialect_of
 from hicache_verify.together import together
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Campaign:
         opened = self._lanes[0].open()
         self._together([lane.open for lane in self._lanes[1:]])
         shared.ledger.release = opened.description.release
+        shared.dialect = dialect_of(opened.description)
         try:
             cells = plan.selection.expand(opened.description)
         except BadCell as error:
@@ -173,6 +175,7 @@ class Campaign:
             interrupted=interrupted,
             problem=problem,
             canaries=shared.canaries,
+            coverage=shared.coverage(),
         )
         shared.emit(finished)
         return finished

@@ -9,6 +9,7 @@ import attrs
 
 from hicache_impl.target import Description
 from hicache_verify.cells import Cell
+from hicache_verify.coverage import Coverage
 from hicache_verify.findings import Finding
 from hicache_verify.targets import TargetSpec
 
@@ -114,6 +115,7 @@ class CampaignFinished:
     interrupted: bool = False
     problem: str | None = None
     canaries: Canaries = Canaries()
+    coverage: Coverage | None = None
 
 
 Event: TypeAlias = (

@@ -123,11 +123,12 @@ class Lane:
                 database=self._plan.database,
                 known=known,
                 **self._canary(),
+                coverage=self._plan.coverage,
             )
             before = self._examples
             reply = self._run_leg(leg)
             if isinstance(reply, LegDone):
-                self._finish_leg(reply)
+                self._finish_leg(cell, reply)
                 return None
             left = None if left is None else left - max(1, self._examples - before)
             abandoned = self._lose(leg, reply)
@@ -182,7 +183,9 @@ class Lane:
         if self._shared.stop.is_set() or (self._shared.full() and not self._is_finder):
             raise Stopped
 
-    def _finish_leg(self, done: LegDone) -> None:
+    def _finish_leg(self, cell: Cell, done: LegDone) -> None:
+        if done.reach is not None:
+            self._shared.reached(cell, done.reach)
         with self._shared.lock:
             for key, times in done.repeats:
                 if key in self._shared.ledger:

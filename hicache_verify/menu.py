@@ -220,8 +220,11 @@ def _evict_host(model: Reference, chooser: Chooser) -> ops.Operation:
 
 
 def _what_does_not_fit(model: Reference, evicted: Sequence[Path]) -> list[Path]:
-    """Those of ``evicted`` for which all that can be evicted makes too little room."""
-    room = model.device_free() + model.sizes()[0]
+    """Those of ``evicted`` for which evicting all that can be makes too little room."""
+    evictable, _ = model.sizes()
+    if not evictable:
+        return []
+    room = model.device_free() + evictable
     return [path for path in evicted if rules.cached_lengths(model, path)[1] > room]
 
 
@@ -229,7 +232,7 @@ def _load_back(model: Reference, chooser: Chooser) -> ops.Operation | None:
     evicted = [node.path for node in model.tree.by_path.values() if not node.on_device]
     if not evicted:
         return None
-    if chooser.index(3) == 2:
+    if chooser.index(2):
         evicted = _what_does_not_fit(model, evicted) or evicted
     path = _pick(chooser, evicted)
     tokens = path.tokens
@@ -246,6 +249,9 @@ def _lock(model: Reference, chooser: Chooser) -> ops.Operation:
 
 def _lock_host(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
+    evicted = [node.path for node in model.tree.by_path.values() if not node.on_device]
+    if evicted and chooser.index(2):
+        path = _pick(chooser, evicted)
     return ops.LockHost(path.tokens, path.namespace)
 
 
@@ -269,7 +275,9 @@ def _complete_writes(model: Reference, chooser: Chooser) -> ops.Operation | None
 
 def _complete_loads(model: Reference, chooser: Chooser) -> ops.Operation | None:
     started = len(model.started_loads)
-    return ops.CompleteLoads(1 + chooser.index(started)) if started else None
+    if not started:
+        return None
+    return ops.CompleteLoads(1 + chooser.index(started) * chooser.index(2))  # often only the oldest
 
 
 def _reset(model: Reference, chooser: Chooser) -> ops.Operation | None:

@@ -14,6 +14,7 @@ from hicache_verify.bound import Bound, Operations
 from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.explore import Expanded, State
+from hicache_verify.reach import Reach
 from hicache_verify.replay import Step
 
 Key: TypeAlias = tuple[str, str, str]
@@ -52,6 +53,7 @@ class Leg:
 
     What is ``known`` is counted, and reported again only where it may get shorter. The canary sings
     after so many examples for the first time, and then once in so many; None is for never.
+    ``coverage`` counts what is reached too.
     """
 
     cell: Cell
@@ -64,6 +66,7 @@ class Leg:
     canary_after: int | None = None
     canary_every: int = 100
     known: Mapping[Key, Known] = attrs.field(factory=dict)
+    coverage: bool = False
 
 
 @attrs.frozen
@@ -165,9 +168,10 @@ class Sung:
 
 @attrs.frozen
 class LegDone:
-    """The leg ended by itself; how often each known finding was met again."""
+    """The leg ended by itself; how often each known finding was met again, and what was reached."""
 
     repeats: tuple[tuple[Key, int], ...]
+    reach: Reach | None = None
 
 
 @attrs.frozen

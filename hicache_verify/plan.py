@@ -26,6 +26,8 @@ class Plan:
     a canary.
 
     ``database`` is a folder of Hypothesis's examples: what failed before is tried first.
+
+    ``coverage`` counts what is reached.
     """
 
     spec: TargetSpec
@@ -37,6 +39,7 @@ class Plan:
     database: str | None = None
     workers: int = 1
     canary_every: int | None = CANARY_EVERY
+    coverage: bool = False
     sources: tuple[str, ...] = (HYPOTHESIS, RANDOM)
     limits: Limits = attrs.field(factory=Limits)
 

@@ -20,6 +20,7 @@ from hicache_verify.guard import Guard
 from hicache_verify.journal import Journal
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.messages import Case, Found, Key, Known, Leg, LegDone, Minimized, Reply
+from hicache_verify.reach import Reach, Watch
 from hicache_verify.targets import dialect_of
 
 MAX_FINDINGS = 64
@@ -63,6 +64,7 @@ class Session:
         self._repeats: Counter[Key] = Counter()
         self._divergence: Divergence | None = None
         self._to_minimize: tuple[Case, Divergence] | None = None
+        self._watch = _watch(factory, leg) if leg.coverage else None
 
     def start(self, configuration: Configuration) -> Lockstep:
         """Begin an example with a fresh cache; the menu looks at the lockstep's model.
@@ -75,6 +77,8 @@ class Session:
             raise TimeIsUp
         self._before_example()
         self._note(self._guard.start(configuration))
+        if self._watch is not None and self._guard.lockstep is not None:
+            self._watch.begin(self._guard.lockstep.model)
         return self._guard.lockstep or Unbuilt(self.factory, configuration)
 
     def step(self, op: Operation) -> Divergence | None:
@@ -82,7 +86,12 @@ class Session:
         if self._divergence is not None:
             return self._divergence
         divergence = self._guard.step(op)
-        return None if divergence is None else self._note(divergence)
+        if divergence is not None:
+            return self._note(divergence)
+        lockstep = self._guard.lockstep
+        if self._watch is not None and lockstep is not None and lockstep.outcome is not None:
+            self._watch.note(op, lockstep.outcome)
+        return None
 
     def end(self) -> Divergence | None:
         """End the example. The last comparison may still find a divergence."""
@@ -109,7 +118,8 @@ class Session:
     def done(self) -> LegDone:
         """End what still runs, and sum up."""
         self.end()
-        return LegDone(tuple(sorted(self._repeats.items())))
+        reach = None if self._watch is None else self._watch.reach
+        return LegDone(tuple(sorted(self._repeats.items())), reach)
 
     def _note(self, divergence: Divergence | None) -> Divergence | None:
         self._divergence = divergence
@@ -134,6 +144,10 @@ class Session:
         result = self._minimize(case, divergence)
         self._known[divergence.key] = learn(self._known.get(divergence.key), result)
         self._send(result)
+
+
+def _watch(factory: TargetFactory, leg: Leg) -> Watch:
+    return Watch(Reach(), leg.cell, dialect_of(factory.description))
 
 
 def promises_shorter(case: Case, known: Known) -> bool:

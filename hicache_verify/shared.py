@@ -6,7 +6,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+from hicache_model.dialects import Dialect
 from hicache_verify import events
+from hicache_verify.cells import Cell
+from hicache_verify.coverage import Coverage
 from hicache_verify.events import Canaries
 from hicache_verify.executor import Executor
 from hicache_verify.findings import FoundAfter
@@ -14,6 +17,7 @@ from hicache_verify.ledger import Ledger
 from hicache_verify.messages import Key
 from hicache_verify.past import Past
 from hicache_verify.plan import Plan
+from hicache_verify.reach import Reach
 
 
 class Shared:
@@ -45,6 +49,8 @@ class Shared:
         self.broken = 0
         self.machines_lost = 0
         self.canaries = Canaries()
+        self.reaches: dict[Cell, Reach] = {}
+        self.dialect: Dialect | None = None
         self._listener = listener
         self._started = clock() - past.seconds
 
@@ -57,6 +63,17 @@ class Shared:
         with self.lock:
             self.examples += examples
             self.operations += operations
+
+    def reached(self, cell: Cell, reach: Reach) -> None:
+        """So much more was reached in a cell."""
+        with self.lock:
+            self.reaches.setdefault(cell, Reach()).add(reach)
+
+    def coverage(self) -> Coverage | None:
+        """All that was reached, where that is asked for."""
+        if not self.plan.coverage or self.dialect is None:
+            return None
+        return Coverage(self.reaches, self.dialect)
 
     def after(self, examples: int = 0, operations: int = 0) -> FoundAfter:
         """The present moment, when so much more was done than was counted."""

@@ -37,9 +37,10 @@ FIXED: dict[str, Callable[[Plan], Any]] = {
 
 
 def take_up(folder: Path, asked: Plan) -> tuple[Recorded, Plan]:
-    """The campaign in ``folder`` and the plan it goes on with; only budget and workers may change.
+    """The campaign in ``folder`` and the plan it goes on with.
 
-    A usage error where the options contradict what it was begun with.
+    Only budget, workers and coverage may change, coverage for what is still to come. A usage error
+    where the options contradict what it was begun with.
     """
     from hicache_verify.record import reopen
     from hicache_verify.trace import TraceError
@@ -53,6 +54,8 @@ def take_up(folder: Path, asked: Plan) -> tuple[Recorded, Plan]:
     plan = recorded.plan
     if "workers" in given:
         plan = attrs.evolve(plan, workers=asked.workers)
+    if "coverage" in given:
+        plan = attrs.evolve(plan, coverage=asked.coverage)
     if "budget" in given:
         plan = attrs.evolve(plan, budget=_longer(plan, asked.budget))
     return recorded, plan

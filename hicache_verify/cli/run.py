@@ -103,6 +103,7 @@ SOURCES = {
     help="Workers on a Dask cluster, one a thread; local makes one here.",
 )
 @click.option("--first", is_flag=True, help="Stop at the first divergence.")
+@click.option("--coverage", is_flag=True, help="Count the states and goals that are reached.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -144,6 +145,7 @@ def run(
     workers: int | None,
     dask: str | None,
     first: bool,
+    coverage: bool,
     out: Path,
     database: Path | None,
     resume: Path | None,
@@ -168,6 +170,7 @@ def run(
         first=first,
         database=None if database is None else str(database),
         workers=cores() if workers is None else workers,
+        coverage=coverage,
         sources=SOURCES[sources],
     )
     if resume is not None:

@@ -49,9 +49,8 @@ def _writes_back_evicting_host(moment: Moment) -> bool:
     return bool(moment.forgotten) and any(not old.on_host for _, old in moment.demoted)
 
 
-def _drops_evicted_below(moment: Moment) -> bool:
-    dropped = {node for node, _ in moment.dropped}
-    return any(node.parent in dropped for node, _ in moment.forgotten)
+def _demotes_and_drops(moment: Moment) -> bool:
+    return bool(moment.demoted and moment.dropped)
 
 
 def _pinned_below_victim(moment: Moment) -> bool:
@@ -91,12 +90,12 @@ def _only_on_gpu(moment: Moment) -> bool:
 GOALS: tuple[Goal, ...] = (
     Goal(
         "an eviction that stops with leaves left",
-        "policy-order, progress, A26",
+        "policy-order, progress, #4987",
         _leaves_left,
     ),
     Goal(
         "an eviction that takes a node and then its parent",
-        "host-leaves, device-leaves, A1",
+        "host-leaves, device-leaves, #19212",
         lambda moment: _with_parents(moment.demoted),
     ),
     Goal(
@@ -112,79 +111,79 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "an eviction while a write is in flight",
-        "pinned-until-ack, single-owner, A9",
+        "pinned-until-ack, single-owner, #27631",
         lambda moment: moment.evicted_from_device and bool(moment.before.writes),
         Where(WRITE_THROUGH),
     ),
     Goal(
         "an eviction while a load is queued",
-        "pinned-until-ack, bytes, A9",
+        "pinned-until-ack, bytes, #27631",
         lambda moment: moment.evicted_from_device and moment.before.queued_loads > 0,
     ),
     Goal(
         "an eviction while a load is in flight",
-        "pinned-until-ack, bytes, A9",
+        "pinned-until-ack, bytes, #27631",
         lambda moment: moment.evicted_from_device and moment.before.started_loads > 0,
     ),
     Goal(
         "an eviction that writes back one node and finds one backed up",
-        "host-leaves, free-once, A1",
+        "host-leaves, free-once, #19212",
         _writes_back_one_of_two,
         Where(WRITE_BACK),
     ),
     Goal(
         "an eviction whose write-back evicts from the host",
-        "pinned-until-ack, free-once, A9",
+        "pinned-until-ack, free-once, #27631",
         _writes_back_evicting_host,
         Where(WRITE_BACK),
     ),
     Goal(
         "an eviction that drops a node without host copy",
-        "conservation, no-orphan, A2",
-        lambda moment: bool(moment.dropped),
+        "conservation, no-orphan",
+        lambda moment: bool(moment.dropped) and not moment.model.write_back,
         Where(WRITE_THROUGH),
     ),
     Goal(
         "an eviction that drops a node for want of host room",
-        "conservation, failed-step-changes-nothing, A3, A10",
-        lambda moment: bool(moment.dropped),
-        BACK_DROPS,
-    ),
-    Goal(
-        "an eviction that drops evicted nodes with their parent",
-        "no-orphan, conservation, A2",
-        _drops_evicted_below,
+        "conservation, failed-step-changes-nothing, #27108",
+        lambda moment: bool(moment.dropped) and moment.model.write_back,
         BACK_DROPS,
     ),
     Goal(
         "an eviction that demotes one node and drops another",
         "conservation, lock-balance",
-        lambda moment: bool(moment.demoted and moment.dropped),
-        Where(dialect=DROPS),
+        lambda moment: _demotes_and_drops(moment) and not moment.model.write_back,
+        Where(WRITE_THROUGH),
+    ),
+    Goal(
+        "an eviction that writes back one node and drops another",
+        "conservation, lock-balance, #27108",
+        lambda moment: _demotes_and_drops(moment) and moment.model.write_back,
+        BACK_DROPS,
     ),
     Goal(
         "an eviction stopped by a pinned host copy below",
         "locked-stays, progress",
         _pinned_below_victim,
-        BACK_DROPS,
+        Where(WRITE_BACK),
         (ops.EvictDevice,),
     ),
     Goal(
         "an eviction that passes over a node for want of host room",
-        "failed-step-changes-nothing, A3",
+        "failed-step-changes-nothing",
         _passed_over,
         Where(WRITE_BACK, dialect=SKIPS),
         (ops.EvictDevice,),
     ),
     Goal(
         "a host eviction that stops with leaves left",
-        "policy-order, progress, A26",
+        "policy-order, progress, #4987",
         lambda moment: bool(moment.gone) and any(not n.host_lock for n in _host_leaves(moment)),
         by=(ops.EvictHost,),
     ),
     Goal(
         "a host eviction that takes a node and then its parent",
-        "no-orphan, host-leaves, A1",
+        "no-orphan, host-leaves, #19212",
         lambda moment: _with_parents(moment.gone),
         by=(ops.EvictHost,),
     ),
@@ -198,25 +197,25 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a host eviction that goes around a pinned leaf",
-        "locked-stays, counted-pins",
+        "locked-stays, lock-balance",
         _around_a_pin,
         by=(ops.EvictHost,),
     ),
     Goal(
         "a host eviction that finds only pinned leaves",
-        "locked-stays, progress, A26",
+        "locked-stays, progress, #4987",
         _only_pins,
         by=(ops.EvictHost,),
     ),
     Goal(
-        "a host eviction that finds host copies of nodes on the GPU alone",
+        "a host eviction that finds nothing evicted",
         "progress, free-once",
         _only_on_gpu,
         by=(ops.EvictHost,),
     ),
     Goal(
         "a host eviction while a load is queued or in flight",
-        "pinned-until-ack, bytes, A9",
+        "pinned-until-ack, bytes, #27631",
         lambda moment: bool(
             moment.forgotten and (moment.before.queued_loads or moment.before.started_loads)
         ),

@@ -62,9 +62,9 @@ Test: TypeAlias = Callable[[Moment], bool]
 class Goal:
     """``reached`` tells the situation from one operation, and the states before and after it.
 
-    ``guards`` names the laws that it can break and the public bugs that it is taken from. ``by``
-    are the operations that it can come from, all of them where it is empty. A ``lasting`` goal is
-    one of the state alone: it counts when an operation brings it about, not as long as it lasts.
+    ``guards`` names the laws that it can break and SGLang's public bugs that it is taken from.
+    ``by`` are the operations that it can come from, all of them where it is empty. A ``lasting``
+    goal is of the state alone: it counts when an operation brings it about, not while it lasts.
     """
 
     name: str

@@ -64,7 +64,7 @@ def _loads_below_a_load(moment: Moment) -> bool:
 GOALS: tuple[Goal, ...] = (
     Goal(
         "a load of several nodes at once",
-        "lengths-agree, bytes, A9",
+        "lengths-agree, bytes, #27631",
         lambda moment: len(moment.loaded) >= 2,
         by=LOADS,
     ),
@@ -108,18 +108,18 @@ GOALS: tuple[Goal, ...] = (
     ),
     some_node(
         "a load queued or in flight from a pinned host copy",
-        "counted-pins, pinned-until-ack, A9",
+        "lock-balance, pinned-until-ack, #27631",
         lambda n: n.transfer in LOADING and n.host_lock > 0,
     ),
     Goal(
         "a load that evicts from the device",
-        "failed-step-changes-nothing, A9",
+        "failed-step-changes-nothing, #27631",
         lambda moment: bool(moment.loaded) and moment.evicted_from_device,
         by=LOADS,
     ),
     Goal(
         "a load whose eviction evicts from the host too",
-        "pinned-until-ack, bytes, A9",
+        "pinned-until-ack, bytes, #27631",
         lambda moment: bool(moment.loaded and moment.forgotten),
         Where(WRITE_BACK),
         LOADS,
@@ -140,12 +140,6 @@ GOALS: tuple[Goal, ...] = (
         "a load refused for want of device room",
         "failed-step-changes-nothing, lock-balance",
         _refused_for_room,
-        by=(ops.LoadBack,),
-    ),
-    Goal(
-        "a load refused after it evicted",
-        "failed-step-changes-nothing, progress",
-        lambda moment: moment.evicted_from_device and _refused(moment) > 0,
         by=(ops.LoadBack,),
     ),
     Goal(

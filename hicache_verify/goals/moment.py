@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hicache_model.operations import Operation
+from hicache_model.operations import Operation, Reset
 from hicache_model.outcomes import Outcome
 from hicache_model.reference import Reference, Running
 from hicache_model.tree import TreeNode
@@ -87,7 +87,7 @@ class Moment:
 
     ``changed`` are the nodes that differ in anything from before, ``gone`` those that left the
     tree, each with what it was; ``new`` those that were not there. Of these, ``demoted`` lost their
-    device copy, ``dropped`` left the tree with one, ``forgotten`` left it from the host alone,
+    device copy, ``dropped`` were evicted without a host copy, ``forgotten`` from the host,
     ``split`` were cut (they are the lower halves), ``loaded`` got a load, ``revived`` were evicted
     and computed anew; ``added`` are new and not cut from what was there.
     """
@@ -112,8 +112,9 @@ class Moment:
         self.new = [node for node in now if node not in before.nodes]
         self.added = [node for node in self.new if not self._is_cut(node)] if self.new else []
         self.demoted = [(n, old) for n, old in self.changed if old.on_device and not n.on_device]
-        self.dropped = [(n, old) for n, old in self.gone if old.on_device]
-        self.forgotten = [(n, old) for n, old in self.gone if not old.on_device]
+        left = () if isinstance(operation, Reset) else self.gone
+        self.dropped = [(n, old) for n, old in left if old.on_device and not old.on_host]
+        self.forgotten = [(n, old) for n, old in left if not old.on_device]
         self.split = [(n, old) for n, old in self.changed if n.length < old.length]
         self.loaded = [
             n for n, old in self.changed if not old.on_device and n.on_device and n.transfer

@@ -58,6 +58,10 @@ def _third_chunk_to_come(moment: Moment) -> bool:
     return moment.after.requests[number].prefilling
 
 
+def _opens_a_page(moment: Moment) -> bool:
+    return moment.model.page_size > 1 and _asked(moment).computed % moment.model.page_size == 0
+
+
 def _load_in_flight(moment: Moment) -> bool:
     anchor = _asked(moment).anchor
     old = None if anchor is None else moment.before.nodes.get(anchor)
@@ -66,7 +70,7 @@ def _load_in_flight(moment: Moment) -> bool:
 
 GOALS: tuple[Goal, ...] = (
     some_node("two requests that share a locked prefix", "lock-balance, locked-stays", _shared),
-    state("two requests that lock the same node", "lock-balance, counted-pins", _same_anchor),
+    state("two requests that lock the same node", "lock-balance", _same_anchor),
     Goal(
         "a request that begins on both tiers",
         "bytes, lengths-agree",
@@ -87,7 +91,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a prompt in three chunks or more",
-        "lock-balance, single-owner, A22",
+        "lock-balance, single-owner, #39444",
         _third_chunk_to_come,
         by=(ops.ExtendRequest,),
     ),
@@ -106,33 +110,33 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a decoded token that opens a page",
         "conservation, lengths-agree",
-        lambda moment: _asked(moment).computed % moment.model.page_size == 0,
+        _opens_a_page,
         PAGED,
         (ops.DecodeRequest,),
     ),
     Goal(
         "a request that ends within a page",
-        "conservation, free-once, A15",
+        "conservation, free-once, #34067",
         lambda moment: _asked(moment).computed % moment.model.page_size != 0,
         PAGED,
         ENDS,
     ),
     Goal(
         "a request whose KV another one gave first",
-        "single-owner, free-once, A15",
+        "single-owner, free-once, #34067",
         _given_meanwhile,
         by=(ops.ExtendRequest, ops.FinishRequest),
     ),
     Goal(
         "a request aborted between two chunks",
-        "abort-never-began, lock-balance",
+        "conservation, lock-balance",
         lambda moment: _asked(moment).prefilling,
         Where(dialect=("abort_in_prefill", "releases")),
         (ops.AbortRequest,),
     ),
     Goal(
         "a request aborted while it decodes",
-        "abort-never-began, conservation",
+        "conservation",
         lambda moment: not _asked(moment).prefilling,
         by=(ops.AbortRequest,),
     ),
@@ -150,7 +154,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a request that ends while its load is in flight",
-        "pinned-until-ack, lock-balance, A9",
+        "pinned-until-ack, lock-balance, #27631",
         _load_in_flight,
         by=ENDS,
     ),

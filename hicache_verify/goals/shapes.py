@@ -48,26 +48,28 @@ def _host_full(model: Reference) -> bool:
 GOALS: tuple[Goal, ...] = (
     some_node(
         "an evicted parent of an evicted child",
-        "host-leaves, A1",
+        "host-leaves, #19212",
         lambda n: not n.on_device and some_child(n, lambda c: not c.on_device),
     ),
-    some_node("three evicted nodes in a chain", "host-leaves, A1, A9", _evicted_chain_of_three),
     some_node(
-        "an evicted parent of two evicted children", "host-leaves, A1", _two_evicted_children
+        "three evicted nodes in a chain", "host-leaves, #19212, #27631", _evicted_chain_of_three
+    ),
+    some_node(
+        "an evicted parent of two evicted children", "host-leaves, #19212", _two_evicted_children
     ),
     some_node(
         "a backed-up parent on the GPU of an evicted child",
-        "host-leaves, A1",
+        "host-leaves, #19212",
         lambda n: n.on_device and n.on_host and some_child(n, lambda c: not c.on_device),
     ),
     some_node("a parent of one child on the GPU and one evicted", "device-leaves", _mixed_children),
     some_node(
         "a parent without host copy above a backed-up child",
-        "host-leaves, no-orphan, A2",
+        "host-leaves, no-orphan",
         lambda n: not n.on_host and some_child(n, lambda c: c.on_host),
         Where(WRITE_BACK),
     ),
-    state("the same first page in two namespaces", "namespace-isolation, A23", _same_first_page),
+    state("the same first page in two namespaces", "namespace-isolation, #26747", _same_first_page),
     state(
         "two pages that part within the page",
         "lengths-agree, bytes",
@@ -75,15 +77,15 @@ GOALS: tuple[Goal, ...] = (
         Where(least_page_size=2),
     ),
     state("a full device", "failed-step-changes-nothing, conservation", _device_full),
-    state("a full host", "failed-step-changes-nothing, conservation, A3", _host_full),
+    state("a full host", "failed-step-changes-nothing, conservation", _host_full),
     state(
         "a full device and a full host",
-        "progress, failed-step-changes-nothing, A3",
+        "progress, failed-step-changes-nothing",
         lambda model: _device_full(model) and _host_full(model),
     ),
     state(
         "a full host with a load queued",
-        "pinned-until-ack, A9",
+        "pinned-until-ack, #27631",
         lambda model: bool(model.queued_loads) and _host_full(model),
     ),
 )

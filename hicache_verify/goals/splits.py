@@ -44,7 +44,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a split of a node with a write in flight",
-        "split-neutral, durability, A7, A8",
+        "split-neutral, lock-balance, #16946, #27072",
         _split_of(lambda node, old: old.transfer == "write"),
         Where(WRITE_THROUGH),
     ),
@@ -55,7 +55,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a split of a node whose host copy is pinned",
-        "counted-pins, split-neutral",
+        "lock-balance, split-neutral",
         _split_of(lambda node, old: old.host_lock > 0),
     ),
     Goal(
@@ -65,12 +65,12 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a split of a node with a priority",
-        "split-neutral, policy-order, A17",
+        "split-neutral, policy-order",
         _split_of(lambda node, old: old.priority > 0),
     ),
     Goal(
         "a split by an insert that raises the priority",
-        "policy-order, A17",
+        "policy-order",
         _split_of(lambda node, old: node.priority > old.priority),
         by=INSERTS,
     ),
@@ -82,13 +82,13 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "an insert over an evicted node",
-        "host-leaves, bytes, A20",
+        "host-leaves, bytes, #32537",
         lambda moment: bool(moment.revived),
         by=INSERTS,
     ),
     Goal(
         "an insert over an evicted node that goes on below it",
-        "host-leaves, device-prefix-closed, A5",
+        "host-leaves, device-prefix-closed, #31902",
         _goes_on_below_revived,
         by=INSERTS,
     ),

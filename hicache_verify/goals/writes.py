@@ -64,7 +64,7 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a write acknowledged after its node was split",
-        "split-neutral, lock-balance, A7, A8",
+        "split-neutral, lock-balance, #16946, #27072",
         _acknowledged_after_split,
         THROUGH,
         (ops.CompleteWrites,),
@@ -85,25 +85,25 @@ GOALS: tuple[Goal, ...] = (
     ),
     Goal(
         "a backup refused because the parent has none",
-        "backup-prefix-closed, no-orphan, A2",
+        "backup-prefix-closed, no-orphan",
         _refused_below_parent,
         Where(WRITE_THROUGH, dialect=("backup_of_orphan", "refused")),
     ),
     Goal(
         "a backup refused for want of host room",
-        "failed-step-changes-nothing, A3, A10",
+        "failed-step-changes-nothing, #27108",
         _refused_for_room,
         THROUGH,
     ),
     Goal(
         "a backup that evicts from the host",
-        "free-once, pinned-until-ack, A9",
+        "free-once, pinned-until-ack, #27631",
         lambda moment: bool(moment.forgotten) and _newly_written(moment),
         THROUGH,
     ),
     Goal(
         "a backup at a later use than the first possible",
-        "durability, A22",
+        "backup-prefix-closed, #39444",
         _written_later,
         THROUGH,
     ),

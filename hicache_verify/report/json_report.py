@@ -12,6 +12,7 @@ from hicache_model.codec import encode_fields
 from hicache_verify import events
 from hicache_verify.engine_laws import sentence
 from hicache_verify.findings import Finding
+from hicache_verify.report.coverage import as_data
 from hicache_verify.targets import TargetSpec
 from hicache_verify.version import tool_version
 
@@ -40,6 +41,7 @@ class JsonReport:
 
     def _report(self, event: events.CampaignFinished) -> dict[str, Any]:
         started = self._started
+        reached = {} if event.coverage is None else {"coverage": as_data(event.coverage)}
         return {
             "target": started.target.target if started else self._asked and self._asked.target,
             "release": started.target.release if started else self._asked and self._asked.version,
@@ -61,6 +63,7 @@ class JsonReport:
                 "hicache-verify": tool_version(),
                 **dict(started.versions if started else ()),
             },
+            **reached,
         }
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from hicache_verify import events
 from hicache_verify.findings import Finding
 from hicache_verify.report import words
+from hicache_verify.report.coverage import tables
 from hicache_verify.report.finding_text import after, finding_text, plural
 
 WIDTH = 100
@@ -115,6 +116,9 @@ class Terminal:
             line = Text.assemble(("✓ no divergence", "bold green"), f" in {amount}")
         if event.interrupted:
             line = Text.assemble(("interrupted: ", "yellow"), line)
+        if event.coverage is not None:
+            self._out.print()
+            self._out.print(tables(event.coverage))
         self._out.print()
         self._out.print(line)
 

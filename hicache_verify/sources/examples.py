@@ -13,8 +13,6 @@ from hicache_verify.cells import Cell
 from hicache_verify.menu import Chooser, Menu
 from hicache_verify.sources.emphasis import EMPHASES, EVEN, Emphasis
 
-HOST_EXTRA_PAGES = (1, 1, 2, 3, 4, 6, 10)
-
 
 @attrs.frozen
 class Plan:
@@ -44,8 +42,10 @@ def draw_configuration(
 ) -> Configuration:
     page = cell.page_size
     device = emphasis.device_pages[chooser.index(len(emphasis.device_pages))]
-    host = device + HOST_EXTRA_PAGES[chooser.index(len(HOST_EXTRA_PAGES))]
-    if target.host_may_be_smaller and chooser.index(emphasis.small_host) == emphasis.small_host - 1:
+    host = device + emphasis.host_extra_pages[chooser.index(len(emphasis.host_extra_pages))]
+    if not target.host_may_be_smaller:
+        host = max(host, device + 1)
+    elif chooser.index(emphasis.small_host) == emphasis.small_host - 1:
         host = 1 + chooser.index(device)
     return Configuration(
         write_policy=cell.write_policy,
