@@ -35,7 +35,7 @@ TIERS = (
     Planted(
         "parent_is_evicted_before_its_children",
         BACK,
-        ("device-prefix-closed",),
+        ("device-prefix-closed", "transition"),
         (
             Edit(
                 CACHE,
