@@ -82,7 +82,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     "--with",
     "extras",
     callback=_extras,
-    metavar="WORD[,WORD]",
+    metavar="WORD[,WORD]|all",
     help="More operations: locks, requests, chunked, namespaces, priorities.",
 )
 @click.option(
@@ -160,9 +160,9 @@ def _asked(
 
 
 def _bound(*, depth: int, tokens: int, extras: tuple[str, ...], no_join: bool) -> Bound:
-    from hicache_verify.bound import Bound
+    from hicache_verify.bound import EXTRAS, Bound
 
-    return Bound(depth, tokens, extras, not no_join)
+    return Bound(depth, tokens, EXTRAS if "all" in extras else extras, not no_join)
 
 
 def _explore(wanted: Explorations, out: Path, as_json: bool) -> int:

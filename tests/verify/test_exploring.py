@@ -15,7 +15,7 @@ import pytest
 
 from hicache_model.operations import EvictDevice, Insert
 from hicache_verify import events, trace
-from hicache_verify.bound import Bound
+from hicache_verify.bound import EXTRAS, Bound
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.cells import Cell, Selection
 from hicache_verify.executor import LocalExecutor
@@ -176,6 +176,13 @@ def test_json_has_the_counts_the_verdict_and_the_sentence(cli: Any) -> None:
     for name in ("states", "transitions"):
         assert report[name] == sum(part[name] for part in parts) > 30
     assert report["sentence"] == "; ".join(part["sentence"] for part in parts)
+
+
+def test_with_all_widens_the_alphabet_by_everything(cli: Any) -> None:
+    wide = ("--with", "all", "--depth", "1", "--workers", "1", "--json")
+    ran = cli("explore", "--target", HOSTILE + "agrees", *wide)
+    assert ran.json["alphabet"][-5:] == list(EXTRAS)
+    assert ran.json["transitions"] > 20
 
 
 def test_a_divergence_is_written_down_and_exits_1(cli: Any) -> None:
