@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -188,6 +189,8 @@ def _of_target(
     from hicache_verify.cells import Cell
 
     cell = Cell(policy, options.page_size, "lru")
+    gc.collect()
+    gc.freeze()  # as a worker does when its target is open
     if "speed" in sections:
         yield Speed(factory, naive, cell, options.examples, options.rounds).table(say)
     if "growth" in sections:
