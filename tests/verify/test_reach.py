@@ -21,6 +21,7 @@ from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.dialects import Dialect
 from hicache_model.laws import LAWS
 from hicache_model.reference import Reference
+from hicache_verify import events
 from hicache_verify.cells import Cell
 from hicache_verify.coverage import PER, Coverage
 from hicache_verify.goals import GOALS, Goal
@@ -28,6 +29,8 @@ from hicache_verify.goals.goal import EVERYWHERE, BadGoal, Where
 from hicache_verify.menu import RandomChooser
 from hicache_verify.reach import NOT_CACHED, Reach, Watch, total
 from hicache_verify.report.coverage import as_data, tables
+from hicache_verify.report.json_report import JsonReport
+from hicache_verify.report.terminal import Terminal
 from hicache_verify.sources.examples import draw_plan
 
 RELEASE = "0.5.18"
@@ -217,3 +220,16 @@ def test_rates_are_told_of_the_cells_where_a_goal_can_be_reached(coverage: Cover
     )
     assert written["least"]["write_policy"] == "write_through"
     assert json.loads(json.dumps(data)) == data
+
+
+def test_both_reports_have_the_coverage_of_a_campaign_that_was_asked_for_it(
+    coverage: Coverage,
+) -> None:
+    asked = events.CampaignFinished(events.AGREE, 9, 2_000, 1.0, (), coverage=coverage)
+    others = attrs.evolve(asked, coverage=None)
+    for finished, there in ((asked, True), (others, False)):
+        as_json, as_text = io.StringIO(), io.StringIO()
+        JsonReport(as_json, lambda finding: None)(finished)
+        Terminal(Console(file=as_text, width=100), lambda finding: None)(finished)
+        assert ("coverage" in json.loads(as_json.getvalue())) is there
+        assert ("a full device and a full host" in as_text.getvalue()) is there
