@@ -280,12 +280,31 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "victim_without_host_room",
+        "skip",
+        "0.5.13",
+        "0.5.16",
+        "Under write_back a device leaf that the host has no room for is passed over, and the next "
+        "victim is tried. Where that leaves too little freed, the law `progress` speaks.",
+        "unified_radix_cache.py, _evict_device_leaf (0.5.13)",
+        UNIFIED,
+    ),
+    Row(
+        "victim_without_host_room",
         "drop",
         "0.5.17",
         None,
         "Under write_back a device leaf that the host has no room for leaves the tree together "
         "with what hangs below it, unless something there is locked or pinned.",
         "unified_cache/unified_tree_core.py, drop_subtree_no_host",
+        UNIFIED,
+    ),
+    Row(
+        "scheduler_evicts",
+        "request",
+        "0.5.13",
+        "0.5.16",
+        "When memory is short the scheduler asks eviction for all tokens of the allocation.",
+        "mem_cache/common.py, evict_from_tree_cache",
         UNIFIED,
     ),
     Row(
@@ -299,8 +318,17 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "abort_in_prefill",
+        "waits",
+        "0.5.13",
+        "0.5.13",
+        "A request that is aborted between two chunks of its prompt computes the rest first.",
+        "scheduler.py, abort_request (to_finish)",
+        UNIFIED,
+    ),
+    Row(
+        "abort_in_prefill",
         "releases",
-        "0.5.17",
+        "0.5.14",
         None,
         "A request that is aborted between two chunks of its prompt is released without an insert.",
         "scheduler.py, process_pending_chunked_abort",
@@ -309,7 +337,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "prompt_boundary",
         "joined",
-        "0.5.17",
+        "0.5.13",
         "0.5.19",
         "A finished request is inserted once; prompt and output may share a node.",
         "unified_radix_cache.py, cache_finished_req (0.5.19)",
@@ -328,7 +356,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "lookup_refreshes",
         "path_afterwards",
-        "0.5.17",
+        "0.5.13",
         None,
         "A lookup gives new times to the path that it found, the root first, when it has ended. "
         "Order only.",
@@ -338,7 +366,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "hits_under_write_back",
         "none",
-        "0.5.17",
+        "0.5.13",
         None,
         "Hits are counted only to decide on a backup, so under write_back none are, and the "
         "policies lfu and slru order nodes as lru does. Tolerated: order only.",
@@ -348,7 +376,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "insert_priority_reaches",
         "shared_half",
-        "0.5.17",
+        "0.5.13",
         None,
         "An insert that ends inside a node raises the priority of the shared half.",
         "unified_cache/unified_tree_core.py, _insert_walk_step",
@@ -357,7 +385,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "split_refreshes",
         "lower_half",
-        "0.5.17",
+        "0.5.13",
         None,
         "A split gives the lower half, which nobody asked for, a newer time than the upper half. "
         "Tolerated: order only. The comment beside it says the opposite.",
@@ -367,7 +395,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "split_creation",
         "inherited",
-        "0.5.17",
+        "0.5.13",
         None,
         "Both halves of a split node are as old as the node was. Order only.",
         "unified_cache/unified_tree_core.py, _split_node",
@@ -376,7 +404,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "split_pins",
         "lower_half",
-        "0.5.17",
+        "0.5.13",
         "0.5.21",
         "A pin of a host copy stays with the lower half of a split node.",
         "unified_cache/components/full.py, redistribute_on_node_split (0.5.21)",
@@ -395,7 +423,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "host_leaf",
         "no_child",
-        "0.5.17",
+        "0.5.13",
         None,
         "A host leaf is evicted, backed up, neither locked nor pinned, and has no child at all.",
         "unified_cache/unified_tree_core.py, _is_host_leaf",
@@ -404,7 +432,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "backup_of_orphan",
         "ancestors_first",
-        "0.5.17",
+        "0.5.13",
         None,
         "The backup of a node brings with it those of its ancestors that are not backed up.",
         "unified_cache/unified_tree_core.py, _build_backup_kv_action",
@@ -413,7 +441,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "writes_start",
         "one_by_one",
-        "0.5.17",
+        "0.5.13",
         "0.5.20",
         "A write starts when it is decided, as a transfer of its own.",
         "hybrid_cache_controller.py, write (0.5.20)",
@@ -432,7 +460,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "write_back_waits",
         "each_leaf",
-        "0.5.17",
+        "0.5.13",
         None,
         "Under write_back an eviction waits for the copy of each victim before it goes on.",
         "unified_radix_cache.py, _evict_components",
@@ -441,7 +469,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "host_room_asked",
         "shortfall",
-        "0.5.17",
+        "0.5.13",
         None,
         "A backup without host room asks for what is missing.",
         "unified_radix_cache.py, _execute_kv_backup",
@@ -450,7 +478,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "host_pressure",
         "leaves",
-        "0.5.17",
+        "0.5.13",
         "0.5.17",
         "Host memory is made free by removing host leaves.",
         "unified_cache/unified_tree_core.py, drive_host_eviction (0.5.17)",
@@ -470,7 +498,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "load_back_evicts",
         "shortfall",
-        "0.5.17",
+        "0.5.13",
         None,
         "A load back without device room evicts what is missing.",
         "unified_radix_cache.py, _load_back_transfers",
@@ -479,7 +507,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "load_pins",
         "anchor_until_ack",
-        "0.5.17",
+        "0.5.13",
         None,
         "The last node of a load is pinned on the host until the load is acknowledged.",
         "unified_radix_cache.py, load_back",
@@ -488,7 +516,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "revived_counts",
         "yes",
-        "0.5.17",
+        "0.5.13",
         None,
         "An insert over an evicted node gives it new device KV and counts a hit.",
         "unified_cache/unified_tree_core.py, _finish_insert_walk_node",
@@ -497,7 +525,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "insert_answers",
         "matched",
-        "0.5.17",
+        "0.5.13",
         None,
         "An insert answers how much was in the tree already, on the device or not.",
         "unified_cache/unified_tree_core.py, _insert_commit_step",
@@ -506,7 +534,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "request_counts",
         "each_insert",
-        "0.5.17",
+        "0.5.13",
         "0.5.21",
         "Each insert that is not a chunk counts a hit on every node it passes; what came as a "
         "chunk waits for the next. Changed by #39444.",
@@ -526,7 +554,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "unfinished_request",
         "matches_again",
-        "0.5.17",
+        "0.5.13",
         "0.5.22",
         "A request that goes on after an insert looks its prefix up again, and locks what it "
         "finds.",
@@ -536,7 +564,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "finished_request",
         "leaves",
-        "0.5.17",
+        "0.5.13",
         "0.5.21",
         "A request that ends leaves the tree as its insert made it.",
         "unified_radix_cache.py, insert_req (0.5.21)",

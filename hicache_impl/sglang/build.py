@@ -172,6 +172,7 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "pp_size": 1,
         "pp_rank": 0,
         "dcp_enabled": False,
+        "page_size": configuration.page_size,
         "speculative_algorithm": None,
         "strip_thinking_cache": False,
     }

@@ -33,6 +33,7 @@ _RUNTIME_CONTEXT = (
     "get_model",
     "get_disagg",
     "get_spec",
+    "get_server_args",
 )
 
 

@@ -37,7 +37,19 @@ KNOWN = (
 HIRADIX, UNIFIED = "hiradix", "unified"
 
 #: Releases that ship a UnifiedRadixCache with a host tier, oldest first.
-KNOWN_UNIFIED = ("0.5.17", "0.5.18", "0.5.19", "0.5.20", "0.5.21", "0.5.22", "0.5.23")
+KNOWN_UNIFIED = (
+    "0.5.13",
+    "0.5.14",
+    "0.5.15",
+    "0.5.16",
+    "0.5.17",
+    "0.5.18",
+    "0.5.19",
+    "0.5.20",
+    "0.5.21",
+    "0.5.22",
+    "0.5.23",
+)
 
 #: The same by cache.
 KNOWN_OF = {HIRADIX: KNOWN, UNIFIED: KNOWN_UNIFIED}

@@ -15,7 +15,8 @@ from hicache_impl.sglang import build as common
 from hicache_impl.sglang.build import Parts, Sizes
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
-from hicache_impl.sglang.releases import ALWAYS, Choice, Range
+from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.unified.places import places
 
 PYTHON_CORE = "python"
 
@@ -23,16 +24,8 @@ PYTHON_CORE = "python"
 CORE_VARIABLE = "SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"
 CORE_IS_A_PARAMETER = Range(since="0.5.21")
 
-#: Where the clock of all nodes is.
-COMPONENT_MODULE = Choice(
-    (
-        (Range(before="0.5.20"), "mem_cache.unified_cache.components.tree_component"),
-        (ALWAYS, "mem_cache.unified_cache.components.base"),
-    )
-)
-
-#: The class of each core that can be driven.
-CORES = {PYTHON_CORE: "UnifiedTreeCore"}
+#: The class of each core that can be driven. Up to 0.5.16 the cache has none beside itself.
+CORES = {PYTHON_CORE: ("UnifiedTreeCore", "UnifiedRadixCache")}
 
 
 def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
@@ -41,7 +34,7 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     _start_afresh(loaded, configuration)
     pools = common.build_pools(loaded, configuration)
     server_args = common.apply_settings(loaded, configuration)
-    full = loaded.module("mem_cache.unified_cache.components").ComponentType.FULL
+    full = loaded.module(places(loaded.version).components).ComponentType.FULL
     named = {"tree_core_backend": core} if loaded.version in CORE_IS_A_PARAMETER else {}
     params = common.init_params(loaded, configuration, pools, tree_components=(full,), **named)
     with _environment(CORE_VARIABLE, core):
@@ -71,15 +64,16 @@ def _environment(name: str, value: str) -> Iterator[None]:
 def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
     """Node ids, clock ticks and lock receipts of the process begin again."""
     common.start_afresh(loaded, configuration)
-    loaded.module("mem_cache.unified_cache.unified_tree_core").UnifiedTreeNode.counter = 0
-    base: Any = loaded.module(COMPONENT_MODULE.of(loaded.version))
+    where = places(loaded.version)
+    loaded.module(where.nodes).UnifiedTreeNode.counter = 0
+    base: Any = loaded.module(where.clock)
     base._LAST_ACCESS_TIME_COUNTER_FLOAT = type(base._LAST_ACCESS_TIME_COUNTER_FLOAT)(1.0)
 
 
 def refuse_other_core(version: str, cache: Any, core: str) -> None:
     """Raises WrongCore unless ``cache`` has the tree core that it was asked for."""
-    found = type(cache.tree_core).__name__
-    if found != CORES[core]:
+    found = type(places(version).tree(cache)).__name__
+    if found not in CORES[core]:
         raise WrongCore(
             f"sglang {version} was asked for the {core} tree core and took {found}; "
             "nothing is run under the wrong name"

@@ -1,6 +1,6 @@
 """How a UnifiedRadixCache is called and looked into; what differs between releases is in ways.py.
 
-Its nodes are known outside of the tree core by integer ids.
+Nodes are known to its callers by handles (places.py).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+import torch
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.differences import differences
+from hicache_impl.sglang.unified.places import places
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.ways import ways
 
@@ -21,7 +23,7 @@ from hicache_impl.sglang.unified.ways import ways
 class Held:
     """A lock or a pin that was taken, with the receipt that gives it back."""
 
-    node_id: int
+    handle: Any
     receipt: Any
 
 
@@ -32,14 +34,15 @@ class Calls:
         loaded = parts.loaded
         self.parts = parts
         self.cache, self.allocator = parts.cache, parts.allocator
-        self.tree = parts.cache.tree_core
+        self._places = places(loaded.version)
+        self.tree = self._places.tree(parts.cache)
         self.rows = parts.req_to_token_pool
         self.page_size: int = parts.cache.page_size
         self.ways = ways(loaded.version)
         self._pools = differences(loaded.version)  # the same pools as HiRadixCache's
         self.base = loaded.module("mem_cache.base_prefix_cache")
         self.common = loaded.module("mem_cache.common")
-        self.full = loaded.module("mem_cache.unified_cache.component_type").ComponentType.FULL
+        self.full = loaded.module(self._places.components).ComponentType.FULL
         self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
 
     # -- keys and nodes
@@ -47,12 +50,27 @@ class Calls:
     def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
         return self._radix_key(array("q", tokens), namespace)
 
-    def node(self, node_id: int) -> Any:
-        return self.tree.node_by_id(node_id)
+    def node(self, handle: Any) -> Any:
+        return self._places.node(self.tree, handle)
 
-    def node_or_none(self, node_id: int) -> Any:
+    def node_or_none(self, handle: Any) -> Any:
         """As ``node``, of one that may have left the tree."""
-        return self.tree._node_arena.get(node_id)
+        return self._places.node_or_none(self.tree, handle)
+
+    def handle(self, node: Any) -> Any:
+        """How callers of the cache name a node."""
+        return self._places.handle(node)
+
+    def is_root(self, handle: Any) -> bool:
+        return self.node(handle) is self.tree.root_node
+
+    def path_slots(self, handle: Any) -> Any:
+        """The device slots of the nodes down to this one."""
+        slots, node = [], self.node(handle)
+        while node is not self.tree.root_node:
+            slots.append(node.component_data[self.full].value)
+            node = node.parent
+        return torch.cat(slots[::-1]) if slots else torch.empty(0, dtype=torch.int64)
 
     def child(self, node: Any, key: Any) -> Any:
         """The child of ``node`` under the first page of ``key``; None where there is none."""
@@ -69,12 +87,12 @@ class Calls:
 
     # -- load back
 
-    def load_back(self, matched: Any, quota: int | None, req: Req) -> tuple[int, int]:
+    def load_back(self, matched: Any, quota: int | None, req: Req) -> tuple[int, Any]:
         """Queue the load of what ``matched`` found on the host only: its length, the last node.
 
         ``req.last_node`` is the last node on the device.
         """
-        loaded, node_id = self.cache.init_load_back(
+        loaded, handle = self.cache.init_load_back(
             self.base.InitLoadBackParams(
                 best_match_node=matched.best_match_node,
                 host_hit_length=matched.host_hit_length,
@@ -82,25 +100,25 @@ class Calls:
                 req=req,
             )
         )
-        return self.ways.loaded(loaded), node_id
+        return self.ways.loaded(loaded), handle
 
     # -- locks
 
-    def lock(self, node_id: int) -> Held:
-        return Held(node_id, self.cache.inc_lock_ref(node_id).to_dec_params())
+    def lock(self, handle: Any) -> Held:
+        return Held(handle, self.cache.inc_lock_ref(handle).to_dec_params())
 
     def unlock(self, held: Held) -> None:
-        self.cache.dec_lock_ref(held.node_id, held.receipt)
+        self.cache.dec_lock_ref(held.handle, held.receipt)
 
-    def pin(self, node_id: int) -> Held:
-        return Held(node_id, self.cache.inc_host_lock_ref(node_id).to_dec_params())
+    def pin(self, handle: Any) -> Held:
+        return Held(handle, self.cache.inc_host_lock_ref(handle).to_dec_params())
 
     def unpin(self, held: Held) -> None:
-        self.cache.dec_host_lock_ref(held.node_id, held.receipt)
+        self.cache.dec_host_lock_ref(held.handle, held.receipt)
 
     def held_by_load(self, ongoing: Any) -> Held:
         """The pin of a load in flight, an entry of ``ongoing_load_back``."""
-        return Held(ongoing.node_id, ongoing.host_lock_params)
+        return Held(ongoing[0], ongoing.host_lock_params)
 
     def pinned_nodes(self, held: Held) -> list[Any]:
         """The nodes that a pin covers."""

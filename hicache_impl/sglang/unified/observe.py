@@ -134,7 +134,7 @@ class UnifiedObserver(Observer):
 
     def _node_of(self, ongoing: Any) -> Any:
         """The node that an ongoing transfer locks; None where there is no such node any more."""
-        return None if ongoing is None else self.calls.node_or_none(ongoing.node_id)
+        return None if ongoing is None else self.calls.node_or_none(ongoing[0])
 
     # -- requests and locks
 
@@ -142,7 +142,7 @@ class UnifiedObserver(Observer):
         return self.calls.node_or_none(req.last_node)
 
     def _locked(self) -> list[Any]:
-        return [self.calls.node(held.node_id) for held in self.locks]
+        return [self.calls.node(held.handle) for held in self.locks]
 
     def _pinned(self) -> list[Any]:
         loads = [self.calls.held_by_load(ongoing) for ongoing in self._ongoing_loads()]

@@ -150,7 +150,7 @@ class SkippingReq(PrefixReq):
 
 
 class RowReq(SkippingReq):
-    """Up to 0.5.18: row and lengths are the request's own; ``kv`` says how much is allocated."""
+    """0.5.16 to 0.5.18: row and lengths are the request's own; ``kv`` tells what is allocated."""
 
     __slots__ = ("cache_protected_len", "kv_committed_len", "mamba_pool_idx", "req_pool_idx")
 
@@ -163,3 +163,15 @@ class RowReq(SkippingReq):
     @property
     def home(self) -> Any:
         return self
+
+
+class PoppedReq(RowReq):
+    """Up to 0.5.15: lengths are asked for when the row is released, each once."""
+
+    __slots__ = ()
+
+    def pop_committed_kv_cache(self) -> int:
+        return self.kv_committed_len
+
+    def pop_overallocated_kv_cache(self) -> tuple[int, int]:
+        return self.kv_committed_len, self.kv_committed_len

@@ -170,9 +170,9 @@ class UnifiedTarget:
     # -- locks
 
     def _lock(self, o: op.Lock) -> Done:
-        node_id = self._calls.match(o.tokens, o.namespace).last_device_node
-        if not self._cache.is_root(node_id):
-            self._locks.append(self._calls.lock(node_id))
+        handle = self._calls.match(o.tokens, o.namespace).last_device_node
+        if not self._calls.is_root(handle):
+            self._locks.append(self._calls.lock(handle))
         return Done()
 
     def _unlock(self, o: op.Unlock) -> Done:
@@ -185,7 +185,7 @@ class UnifiedTarget:
         while not (node.backuped or node is self._calls.tree.root_node):
             node = node.parent
         if node is not self._calls.tree.root_node:
-            self._host_locks.append(self._calls.pin(node.id))
+            self._host_locks.append(self._calls.pin(self._calls.handle(node)))
         return Done()
 
     def _unlock_host(self, o: op.UnlockHost) -> Done:
@@ -196,7 +196,7 @@ class UnifiedTarget:
         """Remove and return what holds a node whose path is exactly what the operation names."""
         wanted = Path(o.namespace, o.tokens)
         for index, one in enumerate(held):
-            if self._observer.nodes.path(self._calls.node(one.node_id)) == wanted:
+            if self._observer.nodes.path(self._calls.node(one.handle)) == wanted:
                 return held.pop(index)
         raise KeyError(f"no {what} is held on {wanted}")
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import torch
 
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.request import (
     LockedReq,
+    PoppedReq,
     PrefixReq,
     ReceiptReq,
     Req,
@@ -83,10 +83,8 @@ def _chunked(tokens: int, counted: bool) -> dict[str, Any]:
 
 
 def _pinned_node(calls: Calls, held: Held) -> list[Any]:
-    """The node itself, if the pin took hold: a split leaves it on the lower half."""
-    node = calls.node(held.node_id)
-    takes_hold = calls.cache.is_write_back or node.component_data[calls.full].host_value is not None
-    return [node] if takes_hold else []
+    """The node itself: a split leaves it on the lower half."""
+    return [calls.node(held.handle)]
 
 
 def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
@@ -94,7 +92,7 @@ def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
     if calls.full not in held.receipt.component_host_lock_uuids:
         return []
     begin = held.receipt.component_host_lock_uuids[calls.full]
-    nodes = [calls.node(held.node_id)]
+    nodes = [calls.node(held.handle)]
     while nodes[-1].component_data[calls.full].metadata.get("host_uuid") != begin:
         nodes.append(nodes[-1].parent)
     return nodes
@@ -127,9 +125,8 @@ def _prefix_of_tree(calls: Calls, req: LockedReq) -> Any:
 
 
 def _prefix_of_request(calls: Calls, req: PrefixReq) -> Any:
-    root = calls.cache.root_node_handle()
-    req.prefix_indices = calls.tree.collect_full_device_indices(req.last_node, root)
-    return req.prefix_indices.to(torch.int64)
+    req.prefix_indices = calls.path_slots(req.last_node)
+    return req.prefix_indices
 
 
 def _checkpoint(calls: Calls, req: Any, chunked: bool) -> None:
@@ -157,7 +154,7 @@ def _nothing(calls: Calls) -> None:
 
 
 SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
-IN_19, BEFORE_19 = Range(since="0.5.19", before="0.5.20"), Range(before="0.5.19")
+IN_19, IN_16_TO_18 = Range(since="0.5.19", before="0.5.20"), Range("0.5.16", "0.5.19")
 IN_20_AND_21, BEFORE_20 = Range(since="0.5.20", before="0.5.22"), Range(before="0.5.20")
 
 TABLE = (
@@ -172,7 +169,8 @@ TABLE = (
     Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
     Row("request", IN_20_AND_21, ReceiptReq, "schedule_batch.py Req"),
     Row("request", IN_19, SkippingReq, "schedule_batch.py Req"),
-    Row("request", BEFORE_19, RowReq, "schedule_batch.py Req"),
+    Row("request", IN_16_TO_18, RowReq, "schedule_batch.py Req"),
+    Row("request", Range(before="0.5.16"), PoppedReq, "schedule_batch.py Req"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "scheduler.py"),
     Row("abort", BEFORE_20, _abort_by_rid, "scheduler.py"),
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
