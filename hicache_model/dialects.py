@@ -320,7 +320,7 @@ ROWS: tuple[Row, ...] = (
         "abort_in_prefill",
         "waits",
         "0.5.13",
-        "0.5.13",
+        "0.5.13.post1",
         "A request that is aborted between two chunks of its prompt computes the rest first.",
         "scheduler.py, abort_request (to_finish)",
         UNIFIED,
@@ -506,8 +506,18 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "load_pins",
-        "anchor_until_ack",
+        "until_return",
         "0.5.13",
+        "0.5.13.post1",
+        "The host copies of a load are pinned while it is decided; then only its device lock keeps "
+        "it.",
+        "unified_radix_cache.py, load_back (0.5.13)",
+        UNIFIED,
+    ),
+    Row(
+        "load_pins",
+        "anchor_until_ack",
+        "0.5.14",
         None,
         "The last node of a load is pinned on the host until the load is acknowledged.",
         "unified_radix_cache.py, load_back",

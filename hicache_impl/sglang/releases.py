@@ -39,8 +39,10 @@ HIRADIX, UNIFIED = "hiradix", "unified"
 #: Releases that ship a UnifiedRadixCache with a host tier, oldest first.
 KNOWN_UNIFIED = (
     "0.5.13",
+    "0.5.13.post1",
     "0.5.14",
     "0.5.15",
+    "0.5.15.post1",
     "0.5.16",
     "0.5.17",
     "0.5.18",

@@ -116,9 +116,9 @@ class Calls:
     def unpin(self, held: Held) -> None:
         self.cache.dec_host_lock_ref(held.handle, held.receipt)
 
-    def held_by_load(self, ongoing: Any) -> Held:
-        """The pin of a load in flight, an entry of ``ongoing_load_back``."""
-        return Held(ongoing[0], ongoing.host_lock_params)
+    def pins_of_load(self, ongoing: Any) -> list[Held]:
+        """The pin of a load in flight, an entry of ``ongoing_load_back``; none up to 0.5.13."""
+        return [Held(ongoing[0], receipt) for receipt in ongoing[2:]]
 
     def pinned_nodes(self, held: Held) -> list[Any]:
         """The nodes that a pin covers."""

@@ -145,11 +145,9 @@ class UnifiedObserver(Observer):
         return [self.calls.node(held.handle) for held in self.locks]
 
     def _pinned(self) -> list[Any]:
-        loads = [self.calls.held_by_load(ongoing) for ongoing in self._ongoing_loads()]
+        ongoing = self.cache.ongoing_load_back.values()
+        loads = [pin for load in ongoing for pin in self.calls.pins_of_load(load)]
         return [n for held in (*self.host_locks, *loads) for n in self.calls.pinned_nodes(held)]
-
-    def _ongoing_loads(self) -> list[Any]:
-        return list(self.cache.ongoing_load_back.values())
 
 
 def _waiting(kind: str, queued: Any, nodes: Iterator[Any], path_of: PathOf) -> Transfer:
