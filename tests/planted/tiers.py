@@ -119,7 +119,7 @@ TIERS = (
     Planted(
         "load_back_leaves_its_ancestors_unlocked",
         BACK,
-        ("sizes", "device-prefix-closed", "no-crash", "transition"),
+        ("sizes", "device-prefix-closed", "no-crash", "transition", "answer"),
         (
             Edit(
                 CACHE,
