@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from hicache_model.laws import LAWS
+from hicache_model.policies import is_own_name
 from hicache_verify.divergence import Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
@@ -59,10 +60,15 @@ def replay_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
 
 
 def _spec(trace: Trace) -> str:
-    """Our own cache has no releases."""
+    """Our own cache has no releases, but perhaps a bug and a policy of the user's."""
     if trace.target != NATIVE:
         return "TargetSpec(TARGET, RELEASE)"
-    return "TargetSpec(TARGET, bug=BUG)" if "bug" in trace.provenance else "TargetSpec(TARGET)"
+    given = ["TARGET"]
+    if "bug" in trace.provenance:
+        given.append("bug=BUG")
+    if is_own_name(trace.configuration.eviction_policy):
+        given.append("policy=TRACE.configuration.eviction_policy")
+    return f"TargetSpec({', '.join(given)})"
 
 
 def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str:

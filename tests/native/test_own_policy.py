@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from hicache_model.operations import EvictDevice, Insert, Match, Operation
 from hicache_model.policies import BadPolicy, UnknownPolicy, add_own, is_own_name, named
 from hicache_verify import own_policy, trace
 from hicache_verify.cli import main
+from hicache_verify.report.pytest_files import write_pytest_files
 from hicache_verify.targets import BadTarget, TargetSpec, open_factory
 from hicache_verify.trace import Trace
 
@@ -179,3 +182,15 @@ def test_the_policy_in_the_documentation_is_one(code: Path) -> None:
     (text,) = re.findall(r"```python\n# my_policy.py\n(.*?)```", page.read_text(), re.DOTALL)
     code.write_text(text)
     assert on_device("mine.py:score", *THREE, EvictDevice(1)) == [(2,), (3,)]
+
+
+def test_a_pytest_file_of_a_finding_runs_under_the_policy() -> None:
+    name = "mine.py:most_recent"
+    operations = (Insert((1,)), Insert((1, 2)), EvictDevice(1), EvictDevice(1))
+    configuration = Configuration(eviction_policy=name, device_slots=4)
+    found = Trace(configuration, "native", "0.5.18", operations)
+    made, _ = write_pytest_files(Path(), "it", found, None)
+    command = [sys.executable, "-m", "pytest", "-q", str(made)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert "1 passed" in ran.stdout
