@@ -69,6 +69,7 @@ class Campaign:
         shared.emit(events.TargetOpening(plan.spec))
         opened = self._lanes[0].open()
         self._together([lane.open for lane in self._lanes[1:]])
+        shared.ledger.target = opened.description.target
         shared.ledger.release = opened.description.release
         shared.dialect = dialect_of(opened.description)
         try:

@@ -210,7 +210,8 @@ class Explorer:
     def _finding(
         self, found: Found, cell: Cell, exploration: Exploration, opened: Opened
     ) -> Finding:
-        likeness = resembles(found.divergence, opened.description.release)
+        target = opened.description
+        likeness = resembles(found.divergence, target.release, target.target)
         divergence = attrs.evolve(found.divergence, resembles=likeness)
         case = Case(exploration.configuration, found.operations)
         after = FoundAfter(exploration.transitions, exploration.transitions, self._seconds())

@@ -20,7 +20,7 @@ class Ledger:
     """
 
     def __init__(self, seed: int, emit: Listener) -> None:
-        self.release = ""
+        self.target = self.release = ""
         self._seed = seed
         self._emit = emit
         self._findings: dict[Key, Finding] = {}
@@ -89,7 +89,8 @@ class Ledger:
 
     def _likened(self, divergence: Divergence) -> Divergence:
         """With the public issue that it looks like, if the catalogue knows one."""
-        return attrs.evolve(divergence, resembles=resembles(divergence, self.release))
+        likeness = resembles(divergence, self.release, self.target)
+        return attrs.evolve(divergence, resembles=likeness)
 
     def repeat(self, key: Key, times: int) -> None:
         finding = self._findings[key]

@@ -65,7 +65,7 @@ class Runner:
             worker.close()
         if not isinstance(said, Minimized):
             raise CannotRun(f"minimizing failed: {say(said)}", detail(said))
-        likeness = resembles(said.divergence, found.target.release)
+        likeness = resembles(said.divergence, found.target.release, found.target.target)
         return attrs.evolve(said, divergence=attrs.evolve(said.divergence, resembles=likeness))
 
     def _attempt(self, job: Attempt) -> Attempted:
@@ -76,4 +76,5 @@ class Runner:
 def _likened(divergence: Divergence | None, target: Description) -> Divergence | None:
     if divergence is None:
         return None
-    return attrs.evolve(divergence, resembles=resembles(divergence, target.release))
+    likeness = resembles(divergence, target.release, target.target)
+    return attrs.evolve(divergence, resembles=likeness)

@@ -1,4 +1,4 @@
-"""Which known defect a divergence looks like. Law, release and shape must all fit; else None."""
+"""Which known defect a divergence looks like. Target, law, release and shape must all fit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from hicache_verify.catalogue.entries import ENTRIES
 from hicache_verify.divergence import Divergence
 
 
-def resembles(divergence: Divergence, release: str) -> str | None:
-    """The public reference, such as ``#19212``. It is a likeness, not a diagnosis."""
+def resembles(divergence: Divergence, release: str, target: str = "sglang") -> str | None:
+    """The public reference, such as ``#19212``; else None. It is a likeness, not a diagnosis."""
     for entry in ENTRIES:
-        fits = divergence.law in entry.laws and entry.affects(release)
+        fits = entry.target == target and divergence.law in entry.laws and entry.affects(release)
         if fits and entry.looks_like(divergence):
             return entry.references[0]
     return None

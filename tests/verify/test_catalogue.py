@@ -106,6 +106,10 @@ def test_a_broken_host_leaf_set_resembles_its_issue(release: str) -> None:
     assert resembles(BROKEN_SET, release) == "#19212"
 
 
+def test_an_issue_of_one_cache_is_not_seen_in_another() -> None:
+    assert resembles(BROKEN_SET, "0.5.9", "sglang-unified") is None
+
+
 def test_a_load_that_lost_its_pages_resembles_its_issue() -> None:
     assert resembles(LOST_LOAD, "0.5.14") == "#27631"
     assert resembles(attrs.evolve(LOST_LOAD, kind="data", law="bytes"), "0.5.9") == "#27631"
