@@ -1,7 +1,7 @@
 """Which release a source tree without a version is nearest to, by what its files contain.
 
-Each text is in every release from ``since`` on and in none before (compared over all of
-releases.KNOWN); post releases share the features of the release before them.
+Each text is in every release from ``since`` on and in none before (compared over
+every release); post releases share the features of the release before them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from hicache_impl.sglang.errors import NoSuchCache, UnreadableSource
 CACHE_FILE = "srt/mem_cache/hiradix_cache.py"
 _CONTROLLER = "srt/managers/cache_controller.py"
 _PREFIX_CACHE = "srt/mem_cache/base_prefix_cache.py"
+_UNIFIED_CACHE = "srt/mem_cache/unified_radix_cache.py"
+_UNIFIED_ACTIONS = "srt/mem_cache/unified_cache/cache_action.py"
 
 
 @attrs.define(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class Feature:
 
 #: Newest first.
 FEATURES = (
+    Feature("0.5.23", _UNIFIED_ACTIONS, "class UpdatePendingBackupOnNodeSplit("),
+    Feature("0.5.22", _PREFIX_CACHE, "class TreeLock:"),
+    Feature("0.5.21", _UNIFIED_CACHE, "def flush_pending_backups("),
     Feature("0.5.20", _PREFIX_CACHE, "class CacheRequestHandle:"),
     Feature("0.5.19", _CONTROLLER, "class PrefetchAck:"),
     Feature("0.5.18", CACHE_FILE, "def _log_write_ack_metrics("),
@@ -45,7 +50,7 @@ FEATURES = (
 
 def nearest_release(root: Path) -> str:
     """The newest release whose feature the tree has."""
-    if not (root / CACHE_FILE).exists():
+    if not any((root / file).exists() for file in (CACHE_FILE, _UNIFIED_CACHE)):
         raise NoSuchCache(f"{root} has no {CACHE_FILE}: nothing to verify there")
     for feature in FEATURES:
         if feature.text in _text(root / feature.file):

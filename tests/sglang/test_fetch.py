@@ -14,8 +14,9 @@ import pytest
 from hicache_impl.sglang import fetch
 from hicache_impl.sglang.errors import Offline, UnknownRelease, UnreadableSource
 from hicache_impl.sglang.features import FEATURES, nearest_release
-from hicache_impl.sglang.releases import KNOWN, order, role_of
+from hicache_impl.sglang.releases import KNOWN, KNOWN_UNIFIED, order, role_of
 
+EVERY = sorted({*KNOWN, *KNOWN_UNIFIED}, key=order)
 FILES = (
     "sglang/version.py",
     "sglang/srt/mem_cache/hiradix_cache.py",
@@ -174,10 +175,10 @@ def test_messages_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_table_of_features_is_newest_first_and_covers_every_minor_release() -> None:
-    assert [f.since for f in FEATURES] == [v for v in reversed(KNOWN) if "post" not in v]
+    assert [f.since for f in FEATURES] == [v for v in reversed(EVERY) if "post" not in v]
 
 
-@pytest.mark.parametrize("version", [pytest.param(v, marks=pytest.mark.slow) for v in KNOWN])
+@pytest.mark.parametrize("version", [pytest.param(v, marks=pytest.mark.slow) for v in EVERY])
 def test_each_release_is_recognized_by_its_features(version: str) -> None:
     try:
         root = fetch.unpacked(version)
@@ -190,6 +191,9 @@ def test_roles_follow_the_table() -> None:
     assert role_of("sglang.srt.mem_cache.radix_cache", "0.5.18") == "real"
     assert role_of("sglang.srt.mem_cache.storage.hf3fs.client", "0.5.18") == "placeholder"
     assert role_of("sglang.srt.managers", "0.5.18") == "synthetic"
+    assembler = "sglang.srt.mem_cache.hybrid_cache.hybrid_pool_assembler"
+    assert role_of(assembler, "0.5.20") == "placeholder"
+    assert role_of(assembler, "0.5.20", "unified") == "real"
     quantization = "sglang.srt.layers.quantization.fp4_kv_cache_quant_method"
     assert role_of(quantization, "0.5.15.post1") == "placeholder"
     assert role_of(quantization, "0.5.16") == "real"
