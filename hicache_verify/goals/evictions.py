@@ -11,6 +11,8 @@ from hicache_verify.goals.moment import Facts, Moment
 DROPS = ("victim_without_host_room", "drop")
 SKIPS = ("victim_without_host_room", "skip")
 BACK_DROPS = Where(WRITE_BACK, dialect=DROPS)
+PINNED_LEAVES = Where(dialect=("host_leaf", "no_backed_up_child"))
+"""Elsewhere what is pinned is no leaf."""
 
 
 def _with_parents(nodes: list[tuple[TreeNode, Facts]]) -> bool:
@@ -199,12 +201,14 @@ GOALS: tuple[Goal, ...] = (
         "a host eviction that goes around a pinned leaf",
         "locked-stays, lock-balance",
         _around_a_pin,
+        PINNED_LEAVES,
         by=(ops.EvictHost,),
     ),
     Goal(
         "a host eviction that finds only pinned leaves",
         "locked-stays, progress, #4987",
         _only_pins,
+        PINNED_LEAVES,
         by=(ops.EvictHost,),
     ),
     Goal(
