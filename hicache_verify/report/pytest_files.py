@@ -117,9 +117,15 @@ def _about(trace: Trace, divergence: Divergence | None, name: str) -> dict[str, 
 
 
 def _prose(text: str, indent: int) -> str:
-    """For a docstring: wrapped, printable ASCII, nothing that could end it."""
-    safe = ascii(words.printable(text))[1:-1].replace("\\'", "'").replace('"', "'")
+    """For a docstring: wrapped, printable ASCII, nothing that could end it or begin an escape."""
+    safe = "".join(map(_plain, text.replace('"', "'")))
     return textwrap.fill(safe, WIDTH, initial_indent=" " * indent)[indent:]
+
+
+def _plain(character: str) -> str:
+    """Other characters by their number: wherever a line breaks, a number cannot do harm."""
+    is_plain = character.isascii() and character.isprintable() and character != "\\"
+    return character if is_plain else f"U+{ord(character):04X}"
 
 
 def _comment(text: str) -> str:

@@ -163,15 +163,26 @@ def plan(trace: Trace, divergence: Divergence | None) -> Plan:
 
 def _unsayable(trace: Trace, known: dict[str, str]) -> tuple[int, str] | None:
     """The first operation without a form in plain calls, and why there is none."""
-    if "requests" in known and trace.configuration.page_size == 1:
-        return None
     for index, op in enumerate(trace.operations):
-        if isinstance(op, ops.REQUEST_OPERATIONS):
-            why = "pages of several tokens" if "requests" in known else "this release"
+        what = _formless(op, trace, known)
+        if what is not None:
             return index, (
-                f"Requests have no form in plain calls with {why}: this test stops before "
-                f"operation {index + 1} of {len(trace.operations)}. The replay form has them all."
+                f"{what}: this test stops before operation {index + 1} of "
+                f"{len(trace.operations)}. The replay form has them all."
             )
+    return None
+
+
+def _formless(op: Operation, trace: Trace, known: dict[str, str]) -> str | None:
+    """Why an operation cannot be said here, as the beginning of a sentence."""
+    if isinstance(op, ops.StartWrites):
+        return "HiRadixCache queues no writes that could be started"
+    if not isinstance(op, ops.REQUEST_OPERATIONS):
+        return None
+    if "requests" not in known:
+        return "Requests have no form in plain calls with this release"
+    if trace.configuration.page_size > 1:
+        return "Requests have no form in plain calls with pages of several tokens"
     return None
 
 
