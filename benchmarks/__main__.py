@@ -186,7 +186,7 @@ def _of_target(
     """The sections that one target has. ``naive`` makes such that observe afresh each time."""
     from benchmarks import growth, memory, shares
     from benchmarks.speed import Speed
-    from hicache_verify.cells import Cell
+    from hicache_verify.campaigns.cells import Cell
 
     cell = Cell(policy, options.page_size, "lru")
     gc.collect()

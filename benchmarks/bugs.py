@@ -16,13 +16,13 @@ from benchmarks.stand_ins import Counter, naive_like
 from benchmarks.tables import Column, Table, Value
 from hicache_impl.bugs import BANK, Bug, find
 from hicache_impl.target import TargetFactory
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.messages import Leg
 from hicache_verify.session import Session, TimeIsUp
 from hicache_verify.sources import hypothesis_source
 from hicache_verify.sources.hypothesis_source import run_hypothesis
 from hicache_verify.sources.random_source import run_random
+from hicache_verify.workers.messages import Leg
 from stateful_tests.machines import MACHINES, CacheMachine
 
 COLUMNS = (

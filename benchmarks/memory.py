@@ -12,7 +12,7 @@ import psutil
 from benchmarks.sessions import Measured
 from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import TargetFactory
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.sources.hypothesis_source import run_hypothesis
 from hicache_verify.sources.random_source import run_random
 

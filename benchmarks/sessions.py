@@ -10,12 +10,12 @@ import attrs
 from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Journal, make_file
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.messages import Leg
 from hicache_verify.session import Session
+from hicache_verify.workers.journal import Journal, make_file
+from hicache_verify.workers.messages import Leg
 
 
 class Parted(Exception):

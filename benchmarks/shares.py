@@ -20,13 +20,13 @@ from hicache_impl.native.target import NativeFactory, NativeTarget
 from hicache_impl.sglang.hiradix import HiRadixFactory, HiRadixTarget
 from hicache_impl.target import TargetFactory
 from hicache_model.reference import Reference
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.compare import QuickCompare
-from hicache_verify.journal import Journal
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import Menu
 from hicache_verify.sources.hypothesis_source import run_hypothesis
 from hicache_verify.sources.random_source import run_random
+from hicache_verify.workers.journal import Journal
 
 T = TypeVar("T")
 

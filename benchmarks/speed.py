@@ -15,7 +15,7 @@ from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import TargetFactory
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.sources import hypothesis_source
 from hicache_verify.sources.hypothesis_source import run_hypothesis

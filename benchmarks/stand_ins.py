@@ -15,7 +15,7 @@ from hicache_impl.target import TargetFactory
 from hicache_model import operations as ops
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.menu import Menu
 from stateful_tests.machines import CHOICES, CacheMachine
 

@@ -8,8 +8,8 @@ from typing import TypeAlias
 import attrs
 
 from hicache_impl.target import Description
-from hicache_verify.cells import Cell
-from hicache_verify.coverage import Coverage
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.coverage import Coverage
 from hicache_verify.findings import Finding
 from hicache_verify.targets import TargetSpec
 

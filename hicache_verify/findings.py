@@ -5,11 +5,11 @@ from __future__ import annotations
 import attrs
 
 from hicache_impl.target import Description
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.messages import Case
 from hicache_verify.replay import Step
 from hicache_verify.trace import Plain, Trace
+from hicache_verify.workers.messages import Case
 
 
 @attrs.frozen

@@ -107,10 +107,10 @@ def _index() -> Check:
 
 def _target(spec: TargetSpec) -> Check:
     """Opened in a process of its own first, which may die of it."""
-    from hicache_verify.asking import open_worker
     from hicache_verify.cannot_run import CannotRun
-    from hicache_verify.executor import LocalExecutor
-    from hicache_verify.watch import Limits
+    from hicache_verify.workers.asking import open_worker
+    from hicache_verify.workers.executor import LocalExecutor
+    from hicache_verify.workers.watch import Limits
 
     try:
         worker, opened = open_worker(LocalExecutor(Limits()), spec)

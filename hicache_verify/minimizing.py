@@ -10,11 +10,11 @@ import attrs
 
 from hicache_impl.target import Description
 from hicache_verify.divergence import Divergence
-from hicache_verify.guard import RefusedConfiguration
-from hicache_verify.messages import Attempt, Attempted, Case, Minimized
 from hicache_verify.minimize import NotReproduced, minimize
 from hicache_verify.replay import Step
 from hicache_verify.trace import Trace
+from hicache_verify.workers.guard import RefusedConfiguration
+from hicache_verify.workers.messages import Attempt, Attempted, Case, Minimized
 
 MOST_STEPS = 200
 

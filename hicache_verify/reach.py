@@ -19,7 +19,7 @@ from hicache_model.outcomes import Outcome
 from hicache_model.reference import Reference
 from hicache_model.states import TIERS, NodeState
 from hicache_model.tree import TreeNode
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals import GOALS, Goal
 from hicache_verify.goals.moment import Before, Facts, Moment
 

@@ -16,12 +16,12 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
 from hicache_verify.divergence import Divergence
-from hicache_verify.guard import Guard
-from hicache_verify.journal import Journal
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.messages import Case, Found, Key, Known, Leg, LegDone, Minimized, Reply
 from hicache_verify.reach import Reach, Watch
 from hicache_verify.targets import dialect_of
+from hicache_verify.workers.guard import Guard
+from hicache_verify.workers.journal import Journal
+from hicache_verify.workers.messages import Case, Found, Key, Known, Leg, LegDone, Minimized, Reply
 
 MAX_FINDINGS = 64
 SHORT = 3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hicache_verify.executor import LocalExecutor
-from hicache_verify.messages import Attempt, Case
 from hicache_verify.report.listing import listing
-from hicache_verify.rerun import Rerun, Runner
 from hicache_verify.targets import TargetSpec
 from hicache_verify.trace import Trace
-from hicache_verify.watch import Limits
+from hicache_verify.workers.executor import LocalExecutor
+from hicache_verify.workers.messages import Attempt, Case
+from hicache_verify.workers.rerun import Rerun, Runner
+from hicache_verify.workers.watch import Limits
 
 
 class IllegalTrace(ValueError):

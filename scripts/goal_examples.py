@@ -20,7 +20,7 @@ from hicache_model.codec import encode_fields
 from hicache_model.configuration import WRITE_POLICIES
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals import GOALS, Goal
 from hicache_verify.menu import RandomChooser
 from hicache_verify.minimize import minimize

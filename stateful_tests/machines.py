@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hicache_impl.target import TargetFactory
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence, DivergenceError
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import ListedChooser, Menu

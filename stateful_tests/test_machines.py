@@ -25,7 +25,7 @@ from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_model.states import LEGAL_STATES, reachable_under
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals import GOALS
 from hicache_verify.menu import RandomChooser
 from hicache_verify.reach import Reach, Watch
@@ -72,7 +72,7 @@ import sys
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from hicache_impl.sglang.errors import Offline
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.targets import TargetSpec, open_factory
 from stateful_tests.machines import CacheMachine
 try:

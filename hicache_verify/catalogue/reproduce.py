@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from hicache_verify.asking import ask, open_worker, say
-from hicache_verify.autopsy import Ending, judge
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.catalogue.entry import Entry, NamedTrace
 from hicache_verify.catalogue.events import (
@@ -25,10 +23,12 @@ from hicache_verify.catalogue.events import (
     TraceDone,
     TraceStarted,
 )
-from hicache_verify.executor import Executor, LocalExecutor, Worker
-from hicache_verify.messages import Attempt, Attempted, Case, Reply
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.asking import ask, open_worker, say
+from hicache_verify.workers.autopsy import Ending, judge
+from hicache_verify.workers.executor import Executor, LocalExecutor, Worker
+from hicache_verify.workers.messages import Attempt, Attempted, Case, Reply
+from hicache_verify.workers.watch import Limits
 
 
 def reproduce(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hicache_impl.bugs import Bug
-    from hicache_verify.planted import Hunted
+    from hicache_verify.campaigns.planted import Hunted
 
 DEFAULT_BUDGET = 30.0
 WIDTH = 126
@@ -47,9 +47,9 @@ def bugs(
     if only_list:
         _list(chosen, as_json)
         return AGREED
-    from hicache_verify.executor import LocalExecutor
-    from hicache_verify.planted import hunt
-    from hicache_verify.watch import Limits
+    from hicache_verify.campaigns.planted import hunt
+    from hicache_verify.workers.executor import LocalExecutor
+    from hicache_verify.workers.watch import Limits
 
     done: list[Hunted] = []
     workers = min(len(chosen), cores())

@@ -23,8 +23,8 @@ from hicache_verify.cli.options import (
 from hicache_verify.cli.run import DEFAULT_OUT, MOST_WORKERS, refuse_unwritable, selection
 
 if TYPE_CHECKING:
-    from hicache_verify.bound import Bound
-    from hicache_verify.exploring import Explorations, Result
+    from hicache_verify.exploration.bound import Bound
+    from hicache_verify.exploration.exploring import Explorations, Result
     from hicache_verify.report.files import Files
 
 
@@ -142,7 +142,7 @@ def _asked(
     workers: int | None,
     **bound: Any,
 ) -> Explorations:
-    from hicache_verify.exploring import Explorations
+    from hicache_verify.exploration.exploring import Explorations
 
     cells = selection(write_policy, page_size, eviction_policy)
     try:
@@ -160,19 +160,19 @@ def _asked(
 
 
 def _bound(*, depth: int, tokens: int, extras: tuple[str, ...], no_join: bool) -> Bound:
-    from hicache_verify.bound import EXTRAS, Bound
+    from hicache_verify.exploration.bound import EXTRAS, Bound
 
     return Bound(depth, tokens, EXTRAS if "all" in extras else extras, not no_join)
 
 
 def _explore(wanted: Explorations, out: Path, as_json: bool) -> int:
     from hicache_verify.events import to_all
-    from hicache_verify.executor import LocalExecutor
-    from hicache_verify.exploring import Explorer
+    from hicache_verify.exploration.exploring import Explorer
     from hicache_verify.report import exploration, json_report
     from hicache_verify.report.files import Files
     from hicache_verify.report.progress import Progress
     from hicache_verify.report.terminal import console
+    from hicache_verify.workers.executor import LocalExecutor
 
     files, progress = Files(out), Progress(console(stderr=True))
     layers = exploration.Layers(console(), progress.stop)

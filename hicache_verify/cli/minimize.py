@@ -47,9 +47,9 @@ def minimize(
 ) -> int:
     """Find the shortest trace that diverges as TRACE does, and write it."""
     from hicache_verify import trace as traces
-    from hicache_verify.messages import Attempt, Case
     from hicache_verify.report import json_report
     from hicache_verify.report.listing import listing
+    from hicache_verify.workers.messages import Attempt, Case
 
     read, spec = trace_with_policy(read_trace(trace), asked, policy)
     place = runner(spec, minimizing=budget, isolated_minimizing=budget)

@@ -20,8 +20,8 @@ from hicache_verify.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from hicache_verify.rerun import Rerun
     from hicache_verify.trace import Trace
+    from hicache_verify.workers.rerun import Rerun
 
 
 @click.command(context_settings=CONTEXT)
@@ -34,7 +34,7 @@ def replay(trace: Path, as_json: bool, policy: str | None, asked: Asked) -> int:
 
     Exit code 0: both sides agree to the end; 1: they diverge; 2: it could not be run.
     """
-    from hicache_verify.messages import Attempt, Case
+    from hicache_verify.workers.messages import Attempt, Case
 
     read, spec = trace_with_policy(read_trace(trace), asked, policy)
     done = runner(spec).run(Attempt(Case(read.configuration, read.operations), keep_steps=True))
@@ -50,9 +50,9 @@ def replay(trace: Path, as_json: bool, policy: str | None, asked: Asked) -> int:
 
 def runner(spec: Any, **limits: float) -> Any:
     """Where traces are run; a mistake of the user's becomes one line."""
-    from hicache_verify.executor import LocalExecutor
-    from hicache_verify.rerun import Runner
-    from hicache_verify.watch import Limits
+    from hicache_verify.workers.executor import LocalExecutor
+    from hicache_verify.workers.rerun import Runner
+    from hicache_verify.workers.watch import Limits
 
     bounds = Limits(**limits)  # type: ignore[arg-type]
     return Runner(LocalExecutor(bounds), spec, bounds)

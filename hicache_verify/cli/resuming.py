@@ -14,8 +14,8 @@ from click.core import ParameterSource
 from hicache_verify.cli.options import TARGET_OPTIONS
 
 if TYPE_CHECKING:
-    from hicache_verify.plan import Plan
-    from hicache_verify.record import Recorded
+    from hicache_verify.campaigns.plan import Plan
+    from hicache_verify.campaigns.record import Recorded
 
 
 def _of_target(name: str, plan: Plan) -> Any:
@@ -42,7 +42,7 @@ def take_up(folder: Path, asked: Plan) -> tuple[Recorded, Plan]:
     Only budget, workers and coverage may change, coverage for what is still to come. A usage error
     where the options contradict what it was begun with.
     """
-    from hicache_verify.record import reopen
+    from hicache_verify.campaigns.record import reopen
     from hicache_verify.trace import TraceError
 
     given = _given()

@@ -28,11 +28,11 @@ from hicache_verify.cli.resuming import take_up
 from hicache_verify.cli.workplace import workplace
 
 if TYPE_CHECKING:
-    from hicache_verify.cells import Selection
+    from hicache_verify.campaigns.cells import Selection
+    from hicache_verify.campaigns.plan import Plan
+    from hicache_verify.campaigns.record import Recorded
     from hicache_verify.cli.workplace import Workplace
     from hicache_verify.events import CampaignFinished, Listener
-    from hicache_verify.plan import Plan
-    from hicache_verify.record import Recorded
     from hicache_verify.report.files import Files
 
 DEFAULT_BUDGET = 60.0
@@ -157,7 +157,7 @@ def run(
     Exit code 0: no divergence; 1: a divergence; 2: could not run; 130: interrupted, with what was
     found until then.
     """
-    from hicache_verify.plan import Plan
+    from hicache_verify.campaigns.plan import Plan
 
     if budget is None and examples is None:
         budget = DEFAULT_BUDGET
@@ -182,7 +182,7 @@ def run(
 def selection(
     write_policies: tuple[str, ...], page_sizes: tuple[int, ...], eviction: tuple[str, ...]
 ) -> Selection:
-    from hicache_verify.cells import BadCell, Selection
+    from hicache_verify.campaigns.cells import BadCell, Selection
 
     try:
         return Selection(write_policies, page_sizes, eviction)
@@ -213,10 +213,10 @@ def _go_on(folder: Path, asked: Plan, as_json: bool, work: Workplace) -> int:
 def _run(
     plan: Plan, out: Path, as_json: bool, work: Workplace, recorded: Recorded | None = None
 ) -> int:
-    from hicache_verify.campaign import Campaign
+    from hicache_verify.campaigns.campaign import Campaign
+    from hicache_verify.campaigns.past import Past
+    from hicache_verify.campaigns.record import Record
     from hicache_verify.events import to_all
-    from hicache_verify.past import Past
-    from hicache_verify.record import Record
     from hicache_verify.report.files import Files
     from hicache_verify.report.progress import Progress
     from hicache_verify.report.terminal import console

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from hicache_verify.cannot_run import CannotRun
 
 if TYPE_CHECKING:
-    from hicache_verify.executor import Executor
-    from hicache_verify.plan import Plan
+    from hicache_verify.campaigns.plan import Plan
+    from hicache_verify.workers.executor import Executor
 
     Workplace: TypeAlias = Callable[
         [Plan], contextlib.AbstractContextManager[tuple[Executor, Plan]]
@@ -23,12 +23,12 @@ def workplace(plan: Plan, dask: str | None, *, fit: bool) -> Iterator[tuple[Exec
     import attrs
 
     if dask is None:
-        from hicache_verify.executor import LocalExecutor
+        from hicache_verify.workers.executor import LocalExecutor
 
         yield LocalExecutor(plan.limits), plan
         return
     try:
-        from hicache_verify.dask_executor import LOCAL, connected
+        from hicache_verify.workers.dask_executor import LOCAL, connected
     except ImportError as error:
         command = "pip install 'hicache-verify[dask]'"
         raise CannotRun(f"--dask needs Dask's distributed: {command}", str(error)) from error

@@ -11,7 +11,7 @@ from hicache_model.configuration import WRITE_POLICIES
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals.moment import Moment
 
 WRITE_BACK = ("write_back",)

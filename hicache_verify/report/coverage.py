@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hicache_model import operations as ops
 from hicache_model.states import TIERS, NodeState
-from hicache_verify.coverage import PER, Coverage, Reached
+from hicache_verify.campaigns.coverage import PER, Coverage, Reached
 from hicache_verify.reach import NOT_CACHED, Reach
 
 HEADS = ("where", "locked", "pinned", "moving")

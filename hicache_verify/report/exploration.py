@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.text import Text
 
 from hicache_verify import events
-from hicache_verify.cells import Cell
-from hicache_verify.explore import Exploration, Layer
-from hicache_verify.exploring import Explorations, Result
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.exploration.explore import Exploration, Layer
+from hicache_verify.exploration.exploring import Explorations, Result
 from hicache_verify.findings import Finding
 from hicache_verify.report import json_report
 from hicache_verify.report.finding_text import finding_text, plural

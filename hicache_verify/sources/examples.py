@@ -9,7 +9,7 @@ import attrs
 from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
 from hicache_model.reference import Reference
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.menu import Chooser, Menu
 from hicache_verify.sources.emphasis import EMPHASES, EVEN, Emphasis
 

@@ -16,7 +16,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.reporting import with_reporter
 from hypothesis.stateful import run_state_machine_as_test
 
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import DivergenceError
 from hicache_verify.session import Session
 from stateful_tests.machines import MACHINES, CacheMachine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from random import Random
 
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.menu import RandomChooser
 from hicache_verify.session import Session
 from hicache_verify.sources.examples import draw_plan

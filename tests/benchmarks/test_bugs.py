@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks import bugs
 from hicache_impl.bugs import find
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 
 BUG = find("demoted-tokens-stay-counted")
 CELL = Cell("write_back", 1, "lru")

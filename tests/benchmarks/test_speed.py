@@ -8,7 +8,7 @@ from benchmarks import memory
 from benchmarks.measure import Contender
 from benchmarks.sessions import Measured, Parted
 from benchmarks.speed import Speed
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.sources.random_source import run_random
 from tests.verify.hostile import raises
 from tests.verify.mimic import Factory

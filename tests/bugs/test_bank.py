@@ -18,7 +18,7 @@ from hicache_impl.native.tree import TreeNode
 from hicache_impl.native.upkeep import Upkeep
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
 from hicache_model.laws import LAWS
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.engine_laws import SENTENCES
 from tests.bugs.search import Hunt, cell_of, hunt, shortest
 

@@ -50,7 +50,7 @@ def test_the_table_says_law_effort_and_length(run: Any) -> None:
 
 
 def test_a_bug_that_is_not_found_is_a_failure(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hicache_verify.planted.Selection", lambda *cell: _blind())
+    monkeypatch.setattr("hicache_verify.campaigns.planted.Selection", lambda *cell: _blind())
     code, out, _ = run("bugs", "host-leaf-asks-evicted", "--budget", "0.5", "--json")
     assert code == 1
     (found,) = json.loads(out)["bugs"]
@@ -60,7 +60,7 @@ def test_a_bug_that_is_not_found_is_a_failure(run: Any, monkeypatch: pytest.Monk
 
 def _blind() -> Any:
     """Under write_through nothing of it shows."""
-    from hicache_verify.cells import Selection
+    from hicache_verify.campaigns.cells import Selection
 
     return Selection(("write_through",))
 

@@ -16,7 +16,7 @@ from hicache_impl.native.target import NativeFactory
 from hicache_impl.native.transfer import CudaEngine
 from hicache_model.configuration import WRITE_POLICIES
 from hicache_model.fingerprint import fingerprints
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import Menu, RandomChooser
 from hicache_verify.report.listing import divergence_block

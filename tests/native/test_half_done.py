@@ -12,7 +12,7 @@ from hicache_impl.native.pools import Slots
 from hicache_impl.native.target import NativeFactory
 from hicache_impl.native.transfer import CpuEngine
 from hicache_model.configuration import WRITE_POLICIES
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import Menu, RandomChooser
 from hicache_verify.report.listing import divergence_block

@@ -9,7 +9,7 @@ import pytest
 
 from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import WRITE_POLICIES, Configuration
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import RandomChooser
 from hicache_verify.report.listing import divergence_block

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hicache_model.operations import EvictDevice, Insert, LoadBack, Match
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from tests.planted.bug import (
     BACK,
     CACHE,

@@ -12,7 +12,7 @@ import attrs
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 
 RELEASE = "0.5.18"
 

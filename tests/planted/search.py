@@ -20,7 +20,7 @@ from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.laws import Step, judge
 from hicache_model.operations import Operation, describe
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.session import Session

@@ -12,13 +12,13 @@ from hicache_model.configuration import Configuration
 from hicache_model.dialects import Dialect
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
-from hicache_verify.bound import Bound, Operations
-from hicache_verify.expanding import Expander
-from hicache_verify.explore import Exploration, Hear, Search, State
-from hicache_verify.guard import Guard
-from hicache_verify.journal import Journal, make_file
+from hicache_verify.exploration.bound import Bound, Operations
+from hicache_verify.exploration.expanding import Expander
+from hicache_verify.exploration.explore import Exploration, Hear, Search, State
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.messages import Expand
+from hicache_verify.workers.guard import Guard
+from hicache_verify.workers.journal import Journal, make_file
+from hicache_verify.workers.messages import Expand
 from tests.verify.mimic import RELEASE
 
 SMALL = Configuration(device_slots=2, host_slots=2)

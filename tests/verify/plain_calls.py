@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from hicache_model.operations import REQUEST_OPERATIONS
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import RandomChooser

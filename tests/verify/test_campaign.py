@@ -7,12 +7,12 @@ import pytest
 
 from hicache_model.operations import EvictDevice
 from hicache_verify import events
-from hicache_verify.campaign import Campaign
-from hicache_verify.cells import Selection
-from hicache_verify.executor import LocalExecutor
-from hicache_verify.plan import Plan
+from hicache_verify.campaigns.campaign import Campaign
+from hicache_verify.campaigns.cells import Selection
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.executor import LocalExecutor
+from hicache_verify.workers.watch import Limits
 
 LIMITS = Limits(operation=0.5, memory=1 << 30, isolated_operation=0.2, isolated_minimizing=4)
 

@@ -6,13 +6,13 @@ import pytest
 
 from hicache_model.configuration import WRITE_POLICIES
 from hicache_verify import events
-from hicache_verify import journal as journals
-from hicache_verify.canary import BUG, Canary
-from hicache_verify.cells import Cell
-from hicache_verify.journal import Journal, JournalReader, Phase
-from hicache_verify.messages import Leg, Reply, Sung
-from hicache_verify.plan import Plan
+from hicache_verify.campaigns.canary import BUG, Canary
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.targets import TargetSpec
+from hicache_verify.workers import journal as journals
+from hicache_verify.workers.journal import Journal, JournalReader, Phase
+from hicache_verify.workers.messages import Leg, Reply, Sung
 from tests.verify.test_campaign import Ran
 
 LAW = "device-leaves"

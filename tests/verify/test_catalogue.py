@@ -20,7 +20,6 @@ from hicache_model.outcomes import Inserted
 from hicache_model.reference import Reference
 from hicache_model.rules import refusal
 from hicache_model.snapshot import Node, Path
-from hicache_verify.autopsy import Ending
 from hicache_verify.catalogue import ENTRIES, Entry, UnknownEntry, command, find, resembles
 from hicache_verify.catalogue.events import (
     AGREED,
@@ -34,11 +33,12 @@ from hicache_verify.catalogue.events import (
 )
 from hicache_verify.catalogue.reproduce import reproduce, runs
 from hicache_verify.divergence import Divergence, NodePair
-from hicache_verify.journal import Entry as JournalEntry
-from hicache_verify.journal import Phase
-from hicache_verify.messages import Attempt, Attempted, Broken, Opened, Refused
 from hicache_verify.replay import Step
 from hicache_verify.targets import TargetSpec
+from hicache_verify.workers.autopsy import Ending
+from hicache_verify.workers.journal import Entry as JournalEntry
+from hicache_verify.workers.journal import Phase
+from hicache_verify.workers.messages import Attempt, Attempted, Broken, Opened, Refused
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: e.identifier)

@@ -212,7 +212,7 @@ def test_with_json_a_mistake_is_an_object(cli: Any, arguments: tuple[str, ...]) 
 
 
 def test_an_internal_error_shows_no_traceback(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hicache_verify.campaign import Campaign
+    from hicache_verify.campaigns.campaign import Campaign
 
     monkeypatch.setattr(Campaign, "run", lambda self: 1 / 0)
     ran = cli("run", "--target", HOSTILE + "agrees")

@@ -15,18 +15,18 @@ import pytest
 
 from hicache_model.operations import EvictDevice
 from hicache_verify import events
-from hicache_verify.asking import open_worker
-from hicache_verify.autopsy import LOST, Ending
-from hicache_verify.campaign import Campaign
+from hicache_verify.campaigns.campaign import Campaign
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.cannot_run import CannotRun, MachineLost
-from hicache_verify.executor import Worker
-from hicache_verify.plan import Plan
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.asking import open_worker
+from hicache_verify.workers.autopsy import LOST, Ending
+from hicache_verify.workers.executor import Worker
+from hicache_verify.workers.watch import Limits
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
-from hicache_verify.dask_executor import DaskExecutor, connected  # noqa: E402
+from hicache_verify.workers.dask_executor import DaskExecutor, connected  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Limits(operation=0.5, isolated_operation=0.2, isolated_minimizing=4)
@@ -185,7 +185,7 @@ def test_without_the_extra_it_says_what_to_install(
     from hicache_verify.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "hicache_verify.dask_executor", None)
+    monkeypatch.setitem(sys.modules, "hicache_verify.workers.dask_executor", None)
     with pytest.raises(SystemExit) as ended:
         main(["run", "--target", "native", "--dask", "local"])
     command = "pip install 'hicache-verify[dask]'"

@@ -15,10 +15,10 @@ from hicache_model.dialects import Dialect
 from hicache_model.operations import EvictDevice, Insert, Operation
 from hicache_model.reference import Pin, Reference, Running
 from hicache_model.tree import TreeNode
-from hicache_verify.alphabet import alphabet
-from hicache_verify.bound import EXTRAS, Bound, UnknownExtra
-from hicache_verify.explore import Exploration, Found, Layer
-from hicache_verify.joining import state_key
+from hicache_verify.exploration.alphabet import alphabet
+from hicache_verify.exploration.bound import EXTRAS, Bound, UnknownExtra
+from hicache_verify.exploration.explore import Exploration, Found, Layer
+from hicache_verify.exploration.joining import state_key
 from hicache_verify.lockstep import Lockstep
 from tests.verify.exhaustive import (
     DIALECT,

@@ -15,13 +15,13 @@ import pytest
 
 from hicache_model.operations import EvictDevice, Insert
 from hicache_verify import events, trace
-from hicache_verify.bound import EXTRAS, Bound
+from hicache_verify.campaigns.cells import Cell, Selection
 from hicache_verify.cannot_run import CannotRun
-from hicache_verify.cells import Cell, Selection
-from hicache_verify.executor import LocalExecutor
-from hicache_verify.explore import Layer
-from hicache_verify.exploring import Explorations, Explorer, Result
+from hicache_verify.exploration.bound import EXTRAS, Bound
+from hicache_verify.exploration.explore import Layer
+from hicache_verify.exploration.exploring import Explorations, Explorer, Result
 from hicache_verify.targets import TargetSpec
+from hicache_verify.workers.executor import LocalExecutor
 from tests.verify.test_campaign import LIMITS
 from tests.verify.test_cli import HOSTILE, _start, cli
 

@@ -9,8 +9,8 @@ import pytest
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert, Match, Operation
-from hicache_verify import journal as journals
-from hicache_verify.journal import Journal, JournalFull, JournalReader, Phase
+from hicache_verify.workers import journal as journals
+from hicache_verify.workers.journal import Journal, JournalFull, JournalReader, Phase
 
 SMALL, LARGE = Configuration(), Configuration(device_slots=16, host_slots=32)
 OPERATIONS = (Insert((1, 2, 3), "a"), EvictDevice(2), Match((1,)), Insert((4, 5), priority=7))

@@ -9,10 +9,10 @@ import pytest
 
 from hicache_model.operations import EvictDevice
 from hicache_verify import events
-from hicache_verify.cells import Cell, Selection
-from hicache_verify.plan import Share
-from hicache_verify.seeds import derive
-from hicache_verify.together import together
+from hicache_verify.campaigns.cells import Cell, Selection
+from hicache_verify.campaigns.plan import Share
+from hicache_verify.campaigns.seeds import derive
+from hicache_verify.campaigns.together import together
 from tests.verify.test_campaign import Ran
 
 CELL = Cell("write_back", 1, "lru")

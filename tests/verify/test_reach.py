@@ -22,8 +22,8 @@ from hicache_model.dialects import Dialect
 from hicache_model.laws import LAWS
 from hicache_model.reference import Reference
 from hicache_verify import events
-from hicache_verify.cells import Cell
-from hicache_verify.coverage import PER, Coverage
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.coverage import PER, Coverage
 from hicache_verify.goals import GOALS, Goal
 from hicache_verify.goals.goal import EVERYWHERE, BadGoal, Where
 from hicache_verify.menu import RandomChooser

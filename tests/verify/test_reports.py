@@ -13,16 +13,16 @@ from hicache_model import snapshot
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert
 from hicache_verify import events, trace
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import Case
 from hicache_verify.report import files as files_module
 from hicache_verify.report.files import Files
 from hicache_verify.report.json_report import JsonReport
 from hicache_verify.report.progress import Progress
 from hicache_verify.report.terminal import Terminal
 from hicache_verify.targets import TargetSpec
+from hicache_verify.workers.messages import Case
 from tests.verify.snapshots import pinned
 
 CELLS = (Cell("write_back", 1, "lru"), Cell("write_through", 1, "lru"))

@@ -17,16 +17,17 @@ import psutil
 import pytest
 
 from hicache_model.operations import EvictDevice, Insert
-from hicache_verify import events, plain, trace
-from hicache_verify.campaign import Campaign
-from hicache_verify.cells import Cell, Selection
-from hicache_verify.executor import LocalExecutor
+from hicache_verify import events, trace
+from hicache_verify.campaigns import plain
+from hicache_verify.campaigns.campaign import Campaign
+from hicache_verify.campaigns.cells import Cell, Selection
+from hicache_verify.campaigns.plan import Plan
+from hicache_verify.campaigns.record import EVERY, FindingLine, Record, Recorded, create, reopen
 from hicache_verify.findings import FoundAfter
-from hicache_verify.plan import Plan
-from hicache_verify.record import EVERY, FindingLine, Record, Recorded, create, reopen
 from hicache_verify.report.files import Files
 from hicache_verify.targets import TargetSpec
 from hicache_verify.trace import TraceError
+from hicache_verify.workers.executor import LocalExecutor
 from tests.verify.test_reports import CRASH, HOST_LEAVES, STARTED
 
 ROOT = Path(__file__).parents[2]

@@ -6,13 +6,13 @@ import pytest
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import BeginRequest, EvictDevice, Insert, Match, Operation
-from hicache_verify import journal as journals
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.guard import RefusedConfiguration
-from hicache_verify.journal import Journal
-from hicache_verify.messages import Case, Found, Known, Leg, Minimized, Reply
 from hicache_verify.session import MOST_TRIES, TRIES, Session, TimeIsUp, promises_shorter
+from hicache_verify.workers import journal as journals
+from hicache_verify.workers.guard import RefusedConfiguration
+from hicache_verify.workers.journal import Journal
+from hicache_verify.workers.messages import Case, Found, Known, Leg, Minimized, Reply
 from tests.verify import hostile
 from tests.verify.mimic import Factory
 

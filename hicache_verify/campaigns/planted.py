@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import attrs
 
 from hicache_impl.bugs import Bug
-from hicache_verify.campaign import Campaign
+from hicache_verify.campaigns.campaign import Campaign
+from hicache_verify.campaigns.cells import Selection
+from hicache_verify.campaigns.plan import RANDOM, Plan
 from hicache_verify.cannot_run import CannotRun
-from hicache_verify.cells import Selection
 from hicache_verify.events import Event
-from hicache_verify.executor import Executor
 from hicache_verify.findings import Finding
-from hicache_verify.plan import RANDOM, Plan
 from hicache_verify.targets import NATIVE, TargetSpec
+from hicache_verify.workers.executor import Executor
 
 
 @attrs.frozen

@@ -17,10 +17,10 @@ from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Journal, Phase
 from hicache_verify.lockstep import Lockstep
-from hicache_verify.messages import Attempt, Attempted, Case
 from hicache_verify.replay import Step
+from hicache_verify.workers.journal import Journal, Phase
+from hicache_verify.workers.messages import Attempt, Attempted, Case
 
 OURS = ("hicache_verify", "hicache_model")
 MAX_TRACEBACK = 20_000

@@ -17,15 +17,16 @@ from typing import IO, Any
 
 import attrs
 
-from hicache_verify import events, plain, trace
-from hicache_verify.cells import Cell
+from hicache_verify import events, trace
+from hicache_verify.campaigns import plain
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.past import Past
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.divergence import Divergence
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import Case
-from hicache_verify.past import Past
-from hicache_verify.plan import Plan
 from hicache_verify.trace import MAX_LINE_BYTES, TraceError, decode_line, located
 from hicache_verify.version import tool_version
+from hicache_verify.workers.messages import Case
 
 FORMAT = 1
 NAME = re.compile(r"campaign-([1-9][0-9]{0,8})\.ndjson")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 
 BITS = 63
 

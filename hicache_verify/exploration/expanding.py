@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from hicache_model.dialects import Dialect
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
-from hicache_verify.alphabet import alphabet
 from hicache_verify.divergence import Divergence
-from hicache_verify.explore import Expanded, Found, Reached, State
-from hicache_verify.guard import Guard
-from hicache_verify.joining import state_key
-from hicache_verify.messages import Expand
+from hicache_verify.exploration.alphabet import alphabet
+from hicache_verify.exploration.explore import Expanded, Found, Reached, State
+from hicache_verify.exploration.joining import state_key
+from hicache_verify.workers.guard import Guard
+from hicache_verify.workers.messages import Expand
 
 
 class Expander:

@@ -13,15 +13,15 @@ from itertools import islice
 
 import attrs
 
-from hicache_verify.asking import ask, detail, open_worker, say
-from hicache_verify.autopsy import Ending, judge
+from hicache_verify.campaigns.together import together
 from hicache_verify.cannot_run import CannotRun
-from hicache_verify.executor import Executor, Worker
-from hicache_verify.explore import Expanded, Found, Hear, State
-from hicache_verify.messages import Expand, Job, Opened, Refused, Reply
+from hicache_verify.exploration.explore import Expanded, Found, Hear, State
 from hicache_verify.targets import TargetSpec
-from hicache_verify.together import together
-from hicache_verify.watch import Limits
+from hicache_verify.workers.asking import ask, detail, open_worker, say
+from hicache_verify.workers.autopsy import Ending, judge
+from hicache_verify.workers.executor import Executor, Worker
+from hicache_verify.workers.messages import Expand, Job, Opened, Refused, Reply
+from hicache_verify.workers.watch import Limits
 
 BATCH = 32
 """States, at most; some hundred transitions. Smaller where a layer is, so that all have work."""

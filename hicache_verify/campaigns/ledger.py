@@ -11,7 +11,7 @@ from hicache_verify.catalogue.resemblance import resembles
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import FindingFound, FindingSettled, Listener
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import Case, Key, Known, Leg, Minimized
+from hicache_verify.workers.messages import Case, Key, Known, Leg, Minimized
 
 
 class Ledger:

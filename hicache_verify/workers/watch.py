@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 import psutil
 
-from hicache_verify.journal import JournalReader, Phase
+from hicache_verify.workers.journal import JournalReader, Phase
 
 HANG, MEMORY = "hang", "memory"
 

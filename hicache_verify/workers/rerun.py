@@ -5,17 +5,17 @@ from __future__ import annotations
 import attrs
 
 from hicache_impl.target import Description
-from hicache_verify.asking import ask, detail, open_worker, say
-from hicache_verify.autopsy import Ending, judge
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.catalogue.resemblance import resembles
 from hicache_verify.divergence import Divergence
-from hicache_verify.executor import Executor
-from hicache_verify.messages import Attempt, Attempted, Case, Minimize, Minimized
 from hicache_verify.minimizing import steps_of
 from hicache_verify.replay import Step
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.asking import ask, detail, open_worker, say
+from hicache_verify.workers.autopsy import Ending, judge
+from hicache_verify.workers.executor import Executor
+from hicache_verify.workers.messages import Attempt, Attempted, Case, Minimize, Minimized
+from hicache_verify.workers.watch import Limits
 
 
 @attrs.frozen

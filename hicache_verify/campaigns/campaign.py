@@ -14,16 +14,16 @@ from typing import TypeVar
 import attrs
 
 from hicache_verify import events
+from hicache_verify.campaigns.cells import BadCell, Cell
+from hicache_verify.campaigns.lane import Lane
+from hicache_verify.campaigns.past import Past
+from hicache_verify.campaigns.plan import Plan, Share, least, shares
+from hicache_verify.campaigns.shared import Shared
+from hicache_verify.campaigns.together import together
 from hicache_verify.cannot_run import CannotRun, SilentCanary
-from hicache_verify.cells import BadCell, Cell
-from hicache_verify.executor import Executor
 from hicache_verify.findings import Finding
-from hicache_verify.lane import Lane
-from hicache_verify.past import Past
-from hicache_verify.plan import Plan, Share, least, shares
-from hicache_verify.shared import Shared
 from hicache_verify.targets import dialect_of
-from hicache_verify.together import together
+from hicache_verify.workers.executor import Executor
 
 T = TypeVar("T")
 

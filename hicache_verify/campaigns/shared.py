@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from hicache_model.dialects import Dialect
 from hicache_verify import events
-from hicache_verify.cells import Cell
-from hicache_verify.coverage import Coverage
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.coverage import Coverage
+from hicache_verify.campaigns.ledger import Ledger
+from hicache_verify.campaigns.past import Past
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.events import Canaries
-from hicache_verify.executor import Executor
 from hicache_verify.findings import FoundAfter
-from hicache_verify.ledger import Ledger
-from hicache_verify.messages import Key
-from hicache_verify.past import Past
-from hicache_verify.plan import Plan
 from hicache_verify.reach import Reach
+from hicache_verify.workers.executor import Executor
+from hicache_verify.workers.messages import Key
 
 
 class Shared:

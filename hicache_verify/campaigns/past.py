@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import attrs
 
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.events import CellFinished
 from hicache_verify.findings import Finding
-from hicache_verify.messages import Key
+from hicache_verify.workers.messages import Key
 
 STRETCHES = 1000
 """More workers than one leg ever uses up: what goes on draws from other seeds."""

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from hicache_verify import stacks
+from hicache_verify.workers import stacks
 
 MOST = 1 << 20
 SAMPLES = 10

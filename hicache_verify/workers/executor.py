@@ -15,12 +15,12 @@ import tempfile
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any, Protocol
 
-from hicache_verify import output
-from hicache_verify.autopsy import DEATH, Ending
-from hicache_verify.journal import JournalReader, Pulse, make_file
-from hicache_verify.messages import Job, Reply
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import HANG, Limits, Watch
+from hicache_verify.workers import output
+from hicache_verify.workers.autopsy import DEATH, Ending
+from hicache_verify.workers.journal import JournalReader, Pulse, make_file
+from hicache_verify.workers.messages import Job, Reply
+from hicache_verify.workers.watch import HANG, Limits, Watch
 
 GRACE = 2.0
 """Seconds in which a process that closed its pipe may end by itself."""
@@ -132,7 +132,7 @@ def _spawn(connection: Connection, journal: int, stderr: IO[bytes]) -> subproces
     """Alone in its session, so that Ctrl-C is the parent's to handle."""
     numbers = (connection.fileno(), journal)
     return subprocess.Popen(
-        [sys.executable, "-m", "hicache_verify.worker", *map(str, numbers)],
+        [sys.executable, "-m", "hicache_verify.workers.worker", *map(str, numbers)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

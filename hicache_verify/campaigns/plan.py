@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from hicache_verify.cells import Selection
+from hicache_verify.campaigns.cells import Selection
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.watch import Limits
 
 HYPOTHESIS, RANDOM = "hypothesis", "random"
 LEAST_EXAMPLES = 3

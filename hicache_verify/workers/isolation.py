@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from hicache_verify import output
-from hicache_verify.autopsy import DEATH, Ending, judge
-from hicache_verify.journal import JournalReader
-from hicache_verify.messages import Attempt, Attempted, Case
-from hicache_verify.watch import HANG, Limits, Watch
+from hicache_verify.workers import output
+from hicache_verify.workers.autopsy import DEATH, Ending, judge
+from hicache_verify.workers.journal import JournalReader
+from hicache_verify.workers.messages import Attempt, Attempted, Case
+from hicache_verify.workers.watch import HANG, Limits, Watch
 
 POLL = 0.01
 STDERR = 2

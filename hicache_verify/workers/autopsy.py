@@ -10,10 +10,10 @@ import attrs
 
 from hicache_model.operations import describe
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Entry, Pulse
-from hicache_verify.messages import Case
-from hicache_verify.stacks import Frame
-from hicache_verify.watch import HANG, MEMORY, Limits
+from hicache_verify.workers.journal import Entry, Pulse
+from hicache_verify.workers.messages import Case
+from hicache_verify.workers.stacks import Frame
+from hicache_verify.workers.watch import HANG, MEMORY, Limits
 
 DEATH, LOST = "death", "lost"
 OURS = ("hicache_verify", "hicache_model", "hicache_impl", "torch", "hypothesis")

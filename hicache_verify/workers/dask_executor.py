@@ -17,13 +17,13 @@ from typing import Any
 
 from distributed import Client, LocalCluster
 
-from hicache_verify.autopsy import Ending, lost
 from hicache_verify.cannot_run import CannotRun, MachineLost
-from hicache_verify.executor import LocalExecutor, Worker
-from hicache_verify.journal import Phase, Pulse
-from hicache_verify.messages import Job, Reply
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.autopsy import Ending, lost
+from hicache_verify.workers.executor import LocalExecutor, Worker
+from hicache_verify.workers.journal import Phase, Pulse
+from hicache_verify.workers.messages import Job, Reply
+from hicache_verify.workers.watch import Limits
 
 LOCAL = "local"
 

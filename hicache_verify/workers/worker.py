@@ -1,6 +1,6 @@
 """The worker process: opens one target, then does one job after another until its parent is gone.
 
-Started as ``python -m hicache_verify.worker CONNECTION JOURNAL``, two inherited file descriptors.
+Started as ``python -m hicache_verify.workers.worker CONNECTION JOURNAL``: two descriptors.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hicache_impl.target import TargetFactory
-from hicache_verify import output
-from hicache_verify.canary import Canary
+from hicache_verify.campaigns.canary import Canary
 from hicache_verify.divergence import Divergence
-from hicache_verify.expanding import Expander
-from hicache_verify.explore import Expanded
-from hicache_verify.guard import Guard, RefusedConfiguration
-from hicache_verify.isolation import run_isolated
-from hicache_verify.journal import Journal, JournalReader, Phase
-from hicache_verify.messages import (
+from hicache_verify.exploration.expanding import Expander
+from hicache_verify.exploration.explore import Expanded
+from hicache_verify.minimizing import Candidates, minimize_case, same_ending, same_key
+from hicache_verify.session import Session, TimeIsUp
+from hicache_verify.targets import dialect_of, open_factory
+from hicache_verify.workers import output
+from hicache_verify.workers.guard import Guard, RefusedConfiguration
+from hicache_verify.workers.isolation import run_isolated
+from hicache_verify.workers.journal import Journal, JournalReader, Phase
+from hicache_verify.workers.messages import (
     Attempt,
     Attempted,
     Broken,
@@ -46,10 +49,7 @@ from hicache_verify.messages import (
     Refused,
     Reply,
 )
-from hicache_verify.minimizing import Candidates, minimize_case, same_ending, same_key
-from hicache_verify.session import Session, TimeIsUp
-from hicache_verify.targets import dialect_of, open_factory
-from hicache_verify.watch import Limits
+from hicache_verify.workers.watch import Limits
 
 SHOWN = ("hicache-verify", "torch", "hypothesis", "numpy")
 

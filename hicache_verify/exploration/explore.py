@@ -14,8 +14,8 @@ import attrs
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
-from hicache_verify.bound import Bound, Operations
 from hicache_verify.divergence import Divergence
+from hicache_verify.exploration.bound import Bound, Operations
 
 
 @attrs.frozen

@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from hicache_verify import events
-from hicache_verify.asking import ask, detail, open_worker, say
-from hicache_verify.autopsy import LOST, Ending, judge
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.plan import Share
+from hicache_verify.campaigns.seeds import derive
+from hicache_verify.campaigns.shared import Shared
 from hicache_verify.cannot_run import CannotRun, MachineLost, SilentCanary
-from hicache_verify.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import Canaries
-from hicache_verify.executor import Worker
 from hicache_verify.findings import FoundAfter
-from hicache_verify.journal import Pulse
-from hicache_verify.messages import (
+from hicache_verify.workers.asking import ask, detail, open_worker, say
+from hicache_verify.workers.autopsy import LOST, Ending, judge
+from hicache_verify.workers.executor import Worker
+from hicache_verify.workers.journal import Pulse
+from hicache_verify.workers.messages import (
     Case,
     Found,
     Key,
@@ -27,9 +30,6 @@ from hicache_verify.messages import (
     Reply,
     Sung,
 )
-from hicache_verify.plan import Share
-from hicache_verify.seeds import derive
-from hicache_verify.shared import Shared
 
 
 class Stopped(Exception):

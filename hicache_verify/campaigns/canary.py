@@ -14,13 +14,13 @@ import attrs
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_model.policies import is_own_name
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.journal import Journal, Phase
 from hicache_verify.menu import RandomChooser
-from hicache_verify.messages import Case, Found, Leg, Minimized, Reply, Sung
 from hicache_verify.session import Session
 from hicache_verify.sources.random_source import run_example
+from hicache_verify.workers.journal import Journal, Phase
+from hicache_verify.workers.messages import Case, Found, Leg, Minimized, Reply, Sung
 
 BUG = "unlocked-node-stays-hidden"
 """Shows under every write policy, eviction policy and page size."""

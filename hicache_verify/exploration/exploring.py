@@ -10,18 +10,18 @@ import attrs
 from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
 from hicache_verify import events
-from hicache_verify.bound import Bound
+from hicache_verify.campaigns.cells import BadCell, Cell, Selection
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.catalogue.resemblance import resembles
-from hicache_verify.cells import BadCell, Cell, Selection
-from hicache_verify.crew import Crew
-from hicache_verify.executor import Executor
-from hicache_verify.explore import Exploration, Found, Hear, Layer, Search, State
+from hicache_verify.exploration.bound import Bound
+from hicache_verify.exploration.crew import Crew
+from hicache_verify.exploration.explore import Exploration, Found, Hear, Layer, Search, State
 from hicache_verify.findings import Finding, FoundAfter
-from hicache_verify.messages import Attempt, Attempted, Case, Expand, Opened
 from hicache_verify.replay import Step
 from hicache_verify.targets import TargetSpec
-from hicache_verify.watch import Limits
+from hicache_verify.workers.executor import Executor
+from hicache_verify.workers.messages import Attempt, Attempted, Case, Expand, Opened
+from hicache_verify.workers.watch import Limits
 
 SOURCE = "exhaustive"
 DEVICE_PAGES, HOST_PAGES = 2, 3

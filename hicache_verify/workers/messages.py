@@ -10,10 +10,10 @@ import attrs
 from hicache_impl.target import Description
 from hicache_model.configuration import Configuration
 from hicache_model.operations import REQUEST_OPERATIONS, Operation
-from hicache_verify.bound import Bound, Operations
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
-from hicache_verify.explore import Expanded, State
+from hicache_verify.exploration.bound import Bound, Operations
+from hicache_verify.exploration.explore import Expanded, State
 from hicache_verify.reach import Reach
 from hicache_verify.replay import Step
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hicache_verify.autopsy import LOST, Ending
 from hicache_verify.cannot_run import CannotRun, MachineLost
-from hicache_verify.executor import Executor, Worker
-from hicache_verify.explore import Expanded
-from hicache_verify.messages import (
+from hicache_verify.exploration.explore import Expanded
+from hicache_verify.targets import TargetSpec
+from hicache_verify.workers.autopsy import LOST, Ending
+from hicache_verify.workers.executor import Executor, Worker
+from hicache_verify.workers.messages import (
     Attempt,
     Attempted,
     Broken,
@@ -22,7 +23,6 @@ from hicache_verify.messages import (
     Refused,
     Reply,
 )
-from hicache_verify.targets import TargetSpec
 
 POLL = 0.1
 

@@ -14,7 +14,7 @@ from hicache_model import operations as ops
 from hicache_model import rules
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
-from hicache_verify.bound import Bound, Operations
+from hicache_verify.exploration.bound import Bound, Operations
 
 NAMESPACE = "a"
 PRIORITY = 1

@@ -8,7 +8,7 @@ import attrs
 
 from hicache_model.dialects import Dialect
 from hicache_model.states import LEGAL_STATES, NodeState, reachable_under
-from hicache_verify.cells import Cell
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals import GOALS, Goal
 from hicache_verify.reach import Reach, total
 

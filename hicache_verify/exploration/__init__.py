@@ -1,0 +1,1 @@
+"""Exhaustive small scope: every list of operations within a bound."""
