@@ -210,8 +210,6 @@ def _call(op: Operation) -> Code:
         return Group("self.cache.evict_host", (str(op.count),))
     if isinstance(op, ops.StartLoads):
         return "self.cache.ready_to_load_host_cache()"
-    if isinstance(op, ops.StartWrites):
-        return "self.cache.flush_pending_backups()"
     if isinstance(op, ops.CompleteWrites):
         return Group("self.complete", ("self.controller.ack_write_queue", str(op.count)))
     if isinstance(op, ops.CompleteLoads):
