@@ -64,6 +64,9 @@ def test_the_cache_does_what_the_model_says(
 
 
 AFFECTED = "0.5.10.post1"
+BROKEN_LAWS = ("host-leaves", "no-crash", "backup-prefix-closed", "bytes", "pinned-until-ack")
+"""By #19212, by a backup without host room, by a backup whose parent has none, and by #27631."""
+
 TIMEOUT_S = 300
 SKIPPED = "cannot be fetched: "
 
@@ -108,13 +111,13 @@ def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_release_with_a_bug_fails_with_a_report() -> None:
-    """#22373."""
+    """Which of its bugs comes first is Hypothesis's choice."""
     child = in_a_process("-c", FIRST_FAILURE)
     if SKIPPED in child.stderr:
         pytest.skip(child.stderr.strip())
     assert child.returncode == 1, child.stdout + child.stderr
     assert "DivergenceError" in child.stderr, child.stderr
-    assert "host-leaves" in child.stderr, child.stderr
+    assert any(f"✗ {law}" in child.stderr for law in BROKEN_LAWS), child.stderr
 
 
 @pytest.mark.slow
@@ -128,7 +131,7 @@ def test_a_release_with_a_bug_fails_under_pytest() -> None:
         pytest.skip(child.stdout.strip())
     assert child.returncode == pytest.ExitCode.TESTS_FAILED, child.stdout + child.stderr
     assert "DivergenceError" in child.stdout, child.stdout
-    assert "host-leaves" in child.stdout, child.stdout
+    assert any(f"✗ {law}" in child.stdout for law in BROKEN_LAWS), child.stdout
 
 
 # -- what is reached -------------------------------------------------------------------------------

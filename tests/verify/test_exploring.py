@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ from tests.verify.test_cli import HOSTILE, _start, cli
 assert cli  # a fixture
 
 QUICK = ("--depth", "3", "--workers", "1")
-
-
-@pytest.fixture
-def nothing_left_running() -> Iterator[None]:
-    """Whatever happens, no process of an exploration outlives it."""
-    before = set(psutil.Process().children())
-    yield
-    assert not set(psutil.Process().children()) - before
 
 
 class Explored:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import psutil
 import pytest
 
 from hicache_model.operations import EvictDevice
@@ -48,6 +47,7 @@ def test_what_several_workers_find_is_one_finding_with_the_shortest_trace() -> N
     assert ran.result.examples == 30
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize(
     ("target", "kind"), [("loops", "hang"), ("exits", "death"), ("raises", "crash")]
 )
@@ -56,7 +56,6 @@ def test_first_ends_all_workers_at_the_first_finding(target: str, kind: str) -> 
     assert ran.only.divergence.kind == kind
     assert ran.only.minimized
     assert ran.result.examples < 100_000
-    assert not _children()
 
 
 def test_processes_that_keep_dying_are_given_up_in_every_lane() -> None:
@@ -66,22 +65,18 @@ def test_processes_that_keep_dying_are_given_up_in_every_lane() -> None:
     assert ran.only.repeats == len(ran.of(events.WorkerLost)) - 1
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 def test_what_no_worker_can_run_ends_them_all() -> None:
     ran = Ran("refuses", workers=3)
     assert ran.result.verdict == events.ERROR
     assert "the host pool is too small" in (ran.result.problem or "")
-    assert not _children()
 
 
+@pytest.mark.usefixtures("nothing_left_running")
 @pytest.mark.parametrize("moment", [events.Progress, events.FindingFound])
 def test_interrupted_all_workers_end(moment: type) -> None:
     ran = Ran("corrupts", workers=3, interrupt_at=moment, examples=100_000)
     assert ran.result.interrupted
-    assert not _children()
-
-
-def _children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
 
 
 # -- threads ---------------------------------------------------------------------------------------
