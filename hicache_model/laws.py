@@ -555,6 +555,27 @@ def _failed_step(step: Step) -> Iterator[Violation]:
 
 
 @law(
+    "within-quota",
+    "A load back takes no more than its quota, what it locks above it included.",
+    taught_by="SGLang #38481",
+)
+def _within_quota(step: Step) -> Iterator[Violation]:
+    op, outcome = step.operation, step.outcome
+    if not isinstance(op, ops.LoadBack) or not isinstance(outcome, LoadedBack):
+        return
+    if step.before is None or op.quota is None or not outcome.tokens:
+        return
+    asked = Path(op.namespace, op.tokens)
+    above = [n for n in step.old_family.nodes.values() if is_on_path(n.path, asked)]
+    locked = sum(n.length for n in above if not n.evicted and not n.lock_ref)
+    if outcome.tokens + locked > op.quota:
+        yield Violation(
+            f"a load back of {asked} takes {outcome.tokens} tokens and locks {locked}, and its "
+            f"quota is {op.quota}"
+        )
+
+
+@law(
     "split-neutral",
     "A split changes no content, lock or policy: both halves together are what the node was.",
     taught_by="SGLang #16946, #27072; 0.5.8 (_split_node dropped the priority)",

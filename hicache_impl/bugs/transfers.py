@@ -48,6 +48,16 @@ class DropsWhatIsRefused(Loads):
         return slots
 
 
+class LocksForNothing(Loads):
+    """What it locks is added to the quota, where it is to be taken from it."""
+
+    def guarded_room(self, chain: list[TreeNode], quota: int | None) -> Slots | None:
+        upkeep, anchor = self.parts.upkeep, chain[0].above
+        protected = upkeep.lock(anchor)
+        upkeep.unlock(anchor)
+        return super().guarded_room(chain, None if quota is None else quota + 2 * protected)
+
+
 class BacksUpOrphans(WriteThrough):
     def is_due(self, node: TreeNode) -> bool:
         return node.hit_count >= self.parts.settings.hits_before_backup and not node.backed_up
@@ -120,6 +130,15 @@ TRANSFERS = (
         write_policies=("write_back", "write_through"),
         length=3,
         kinds=Kinds(loads=DropsWhatIsRefused),
+    ),
+    Bug(
+        identifier="load-adds-locks-to-its-quota",
+        sentence="A load back may take more where it locks something, and not less.",
+        imitates="SGLang #38481",
+        law="within-quota",
+        write_policies=("write_back", "write_through"),
+        length=4,
+        kinds=Kinds(loads=LocksForNothing),
     ),
     Bug(
         identifier="child-is-backed-up-first",

@@ -45,6 +45,7 @@ MEAN = {
     "load-does-not-hold-its-pages": 1936,
     "load-mixes-up-its-nodes": 665,
     "refused-load-drops-the-host-copy": 267,
+    "load-adds-locks-to-its-quota": 1556,
     "child-is-backed-up-first": 760,
     "eviction-does-not-wait-for-the-copy": 46,
     "eviction-stages-without-room": 128,

@@ -114,6 +114,10 @@ def answers(outcome: Any) -> Change:
     return lambda step: attrs.evolve(step, outcome=outcome)
 
 
+def asks(operation: ops.Operation) -> Change:
+    return lambda step: attrs.evolve(step, operation=operation)
+
+
 def answers_with_slots_of(path: Path) -> Change:
     def change(step: Step) -> Step:
         slots = node(step.after, path).device or ()
@@ -395,6 +399,18 @@ def _effects() -> Iterator[Example]:
         (ops.Insert((1,)), ops.LoadBack((1,))),
         after(transfers=lambda s: s.transfers * 2),
         also=("lock-balance",),
+    )
+    yield Example(
+        "a load back takes more than it may",
+        "within-quota",
+        (*BACKED_UP, ops.EvictDevice(1), ops.LoadBack((1,), quota=1)),
+        asks(ops.LoadBack((1,), quota=0)),
+    )
+    yield Example(
+        "what a load back locks is not counted (#38481)",
+        "within-quota",
+        (*CHAIN, ops.EvictDevice(1), ops.LoadBack((1, 2), quota=2)),
+        asks(ops.LoadBack((1, 2), quota=1)),
     )
     yield Example(
         "half of a split loses its priority", "split-neutral", split, node_after(ONE, priority=0)
