@@ -58,7 +58,7 @@ def _list(entries: tuple[Entry, ...], json_: bool, out: IO[str]) -> int:
     else:
         from hicache_verify.catalogue.terminal import console_for, listed
 
-        console_for(out).print(listed(entries))
+        console_for(out).print(listed(entries), end="")
     return HELD
 
 

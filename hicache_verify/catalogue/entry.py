@@ -40,6 +40,9 @@ class Entry:
     """On each release in ``affected`` every trace diverges with one of ``laws`` (the first is the
     entry's name for it); on those in ``fixed``, and on an affected one with ``patch``, it agrees.
 
+    An entry without a public reference goes by its ``identifier``. ``patch`` is None where no few
+    lines mend it.
+
     ``shown_on`` is the affected and the fixed release that a reproduction takes when none is named.
     ``looks_like`` judges the shape of a divergence whose law and release fit already.
     """
@@ -53,10 +56,14 @@ class Entry:
     fixed: tuple[str, ...]
     shown_on: tuple[str, str]
     traces: tuple[NamedTrace, ...]
-    patch: SourcePatch
+    patch: SourcePatch | None
     story: str
     looks_like: Callable[[Divergence], bool] = attrs.field(eq=False, repr=False)
     target: str = "sglang"
+
+    @property
+    def name(self) -> str:
+        return self.references[0] if self.references else self.identifier
 
     def affects(self, release: str) -> bool:
         """Compared by numbers: a source tree may add words of its own to them."""

@@ -58,12 +58,13 @@ def reproduce(
 
 
 def runs(entry: Entry, every_release: bool) -> list[Run]:
-    """Affected releases, the same with the patch, fixed releases."""
+    """Affected releases, the same with the patch where there is one, fixed releases."""
     shown = entry.shown_on[:1], entry.shown_on[1:]
     affected, fixed = (entry.affected, entry.fixed) if every_release else shown
+    patched = affected if entry.patch else ()
     return [
         *(Run(entry, release, patched=False) for release in affected),
-        *(Run(entry, release, patched=True) for release in affected),
+        *(Run(entry, release, patched=True) for release in patched),
         *(Run(entry, release, patched=False) for release in fixed),
     ]
 
@@ -71,7 +72,8 @@ def runs(entry: Entry, every_release: bool) -> list[Run]:
 def play(run: Run, executor: Executor, limits: Limits) -> Iterator[Event]:
     """All traces of the entry on one release; a worker that is lost is replaced."""
     yield RunStarted(run)
-    patches = (run.entry.patch,) if run.patched else ()
+    patch = run.entry.patch
+    patches = (patch,) if patch and run.patched else ()
     spec = TargetSpec(target=run.entry.target, release=run.release, patches=patches)
     worker: Worker | None = None
     try:

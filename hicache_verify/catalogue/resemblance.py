@@ -7,9 +7,9 @@ from hicache_verify.divergence import Divergence
 
 
 def resembles(divergence: Divergence, release: str, target: str = "sglang") -> str | None:
-    """The public reference, such as ``#19212``; else None. It is a likeness, not a diagnosis."""
+    """The entry's name, such as ``#19212``; else None. It is a likeness, not a diagnosis."""
     for entry in ENTRIES:
         fits = entry.target == target and divergence.law in entry.laws and entry.affects(release)
         if fits and entry.looks_like(divergence):
-            return entry.references[0]
+            return entry.name
     return None

@@ -72,7 +72,7 @@ class TerminalReport:
 
     def _entry(self, entry: Entry) -> None:
         self.done = []
-        self._line(f"{entry.references[0]}  {entry.title}", "bold")
+        self._line(f"{entry.name}  {entry.title}", "bold")
         self._line(facts(entry), "dim")
         self._line()
         self._line(entry.story)
@@ -133,19 +133,22 @@ class TerminalReport:
             None: "not every release could be played",
         }[event.held]
         style = "bold green" if event.held else "bold red"
-        self._line(f"{event.entry.references[0]}: {sentence}", style)
+        self._line(f"{event.entry.name}: {sentence}", style)
         self._line()
 
 
 def facts(entry: Entry) -> str:
+    names = ", ".join(entry.references) or "no public number"
     return (
-        f"{', '.join(entry.references)} · law {entry.laws[0]} · {', '.join(entry.write_policies)}"
+        f"{names} · law {entry.laws[0]} · {', '.join(entry.write_policies)}"
         f" · {entry.target} {_span(entry.affected)}, fixed in {entry.fixed[0]}"
     )
 
 
 def changed_lines(entry: Entry) -> list[tuple[str, str]]:
     """The lines of the patch that differ, as in a diff."""
+    if entry.patch is None:
+        return []
     old, new = entry.patch.old.splitlines(), entry.patch.new.splitlines()
     gone = [("-", line.strip()) for line in old if line not in new]
     return gone + [("+", line.strip()) for line in new if line not in old]
@@ -163,15 +166,13 @@ def summary(entry: Entry, done: list[TraceDone | RunRefused]) -> Table:
     return table
 
 
-def listed(entries: tuple[Entry, ...]) -> Table:
-    """The catalogue in a few lines."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for heading in ("entry", "law", "affected", "fixed in", "what it is"):
-        table.add_column(heading)
+def listed(entries: tuple[Entry, ...]) -> Text:
+    """The catalogue, a few lines an entry."""
+    text = Text()
     for entry in entries:
-        affected, fixed = _span(entry.affected), entry.fixed[0]
-        table.add_row(entry.identifier, entry.laws[0], affected, fixed, entry.title)
-    return table
+        text.append(f"{entry.identifier}  {entry.title}\n", "bold")
+        text.append(f"{textwrap.indent(textwrap.fill(facts(entry), WIDTH - 2), '  ')}\n", "dim")
+    return text
 
 
 def _span(releases: tuple[str, ...]) -> str:
