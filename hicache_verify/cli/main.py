@@ -25,6 +25,7 @@ from hicache_verify.cli.releases import releases
 from hicache_verify.cli.replay import replay
 from hicache_verify.cli.reproduce import reproduce
 from hicache_verify.cli.run import run
+from hicache_verify.cli.sweep import sweep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,7 +34,7 @@ def commands() -> None:
     """Verify a hierarchical KV cache against a reference model, operation by operation."""
 
 
-for command in (run, explore, replay, minimize, reproduce, bugs, releases, doctor, docs):
+for command in (run, explore, sweep, replay, minimize, reproduce, bugs, releases, doctor, docs):
     commands.add_command(command)
 
 

@@ -1,0 +1,314 @@
+"""The sweep over releases: which cells it has, what is run again, the record, and the page."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from hicache_model.configuration import Configuration
+from hicache_model.operations import EvictDevice, Insert
+from hicache_verify import events, trace
+from hicache_verify.cli import main
+from hicache_verify.sweep import matrix, sweeping
+from hicache_verify.sweep.matrix import BadReleases, SweepCell, chosen
+from hicache_verify.sweep.page import page, verdict
+from hicache_verify.sweep.record import (
+    AGREES,
+    DIVERGES,
+    DOES_NOT_LOAD,
+    NAME,
+    NOT_RUN,
+    Asked,
+    CellDone,
+    Found,
+    open_record,
+)
+from hicache_verify.targets import BadTarget
+from hicache_verify.trace import Trace, TraceError
+
+KNOWN = ("0.5.9", "0.5.10", "0.5.10.post1", "0.5.21")
+ASKED = Asked(4.0, 0)
+OLD = SweepCell("0.5.10.post1", "hiradix", None, "write_back")
+NEW = SweepCell("0.5.21", "unified", "python", "write_back")
+FOUND = Found("host-leaves", "node [1] is broken", None, None, "#19212", 2, True, "found.jsonl")
+BROKEN = CellDone(OLD, "2026-11-26", DIVERGES, 77, 4.0, found=(FOUND,))
+FINE = CellDone(NEW, "2026-11-26", AGREES, 12345, 4.0)
+
+
+# -- which cells -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "releases"),
+    [
+        (("0.5.9",), ("0.5.9",)),
+        (("latest", "0.5.9"), ("0.5.9", "0.5.21")),
+        (("0.5.10..latest",), ("0.5.10", "0.5.10.post1", "0.5.21")),
+        (("0.5.9..0.5.10", "0.5.10..0.5.10.post1"), ("0.5.9", "0.5.10", "0.5.10.post1")),
+    ],
+)
+def test_releases_are_named_or_ranged(words: tuple[str, ...], releases: tuple[str, ...]) -> None:
+    assert chosen(words, KNOWN) == releases
+
+
+@pytest.mark.parametrize("word", ["0.5.8", "0.5.10..0.5.9", "..", "0.5.9..", "newest", "a..b..c"])
+def test_releases_that_there_are_not_are_refused(word: str) -> None:
+    with pytest.raises(BadReleases):
+        chosen((word,), KNOWN)
+
+
+def test_without_an_index_and_a_cache_there_is_nothing_to_choose() -> None:
+    with pytest.raises(BadReleases, match="cannot be reached"):
+        chosen(("latest",), ())
+
+
+def test_the_matrix_has_tree_cores_for_the_unified_cache_alone() -> None:
+    cells = list(matrix.matrix(["0.5.21"], ["hiradix", "unified"], ["python"], ["write_back"]))
+    assert cells == [attrs.evolve(NEW, cache="hiradix", core=None), NEW]
+    with pytest.raises(BadTarget, match="unknown tree core 'lisp'"):
+        list(matrix.matrix(["0.5.21"], ["unified"], ["lisp"], ["write_back"]))
+
+
+# -- the record ------------------------------------------------------------------------------------
+
+
+def swept(folder: Path, explore: sweeping.Explore, *cells: SweepCell) -> list[CellDone]:
+    record = open_record(folder, ASKED)
+    try:
+        return list(sweeping.sweep(cells, record, explore))
+    finally:
+        record.close()
+
+
+def never(cell: SweepCell) -> CellDone:
+    raise AssertionError(f"{cell} is run again")
+
+
+def test_what_was_done_is_not_run_again(tmp_path: Path) -> None:
+    said = {OLD: BROKEN, NEW: FINE}
+    assert swept(tmp_path, said.__getitem__, OLD, NEW) == [BROKEN, FINE]
+    assert swept(tmp_path, never, NEW, OLD) == [FINE, BROKEN]
+
+
+def test_what_could_not_be_run_is_tried_again(tmp_path: Path) -> None:
+    offline = CellDone(NEW, "2026-11-26", NOT_RUN, problem="offline")
+    assert swept(tmp_path, lambda cell: offline, NEW) == [offline]
+    assert swept(tmp_path, lambda cell: FINE, NEW) == [FINE]
+    assert swept(tmp_path, never, NEW) == [FINE]
+
+
+def test_a_cell_that_was_interrupted_is_run_again(tmp_path: Path) -> None:
+    def interrupted(cell: SweepCell) -> CellDone:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swept(tmp_path, interrupted, OLD)
+    assert swept(tmp_path, lambda cell: BROKEN, OLD) == [BROKEN]
+
+
+def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> None:
+    swept(tmp_path, lambda cell: FINE, NEW)
+    whole = (tmp_path / NAME).read_bytes()
+    (tmp_path / NAME).write_bytes(whole + b'{"cell": {"ce')
+    assert swept(tmp_path, never, NEW) == [FINE]
+    assert (tmp_path / NAME).read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"[]", "not a line of a sweep"),
+        (b"{", "not JSON"),
+        (b'{"sweep": {"budget": 4.0, "seed": 0, "format": 2}}', "format 2 is not known"),
+        (b'{"sweep": {"budget": NaN, "seed": 0, "format": 1}}', "NaN"),
+        (b'{"sweep": {"budget": 4.0, "format": 1}}', "expected an object with"),
+    ],
+)
+def test_a_record_is_strict(tmp_path: Path, line: bytes, message: str) -> None:
+    (tmp_path / NAME).write_bytes(line + b"\n")
+    with pytest.raises(TraceError, match=message):
+        open_record(tmp_path, ASKED)
+
+
+def test_a_record_is_of_one_sweep_at_a_time(tmp_path: Path) -> None:
+    record = open_record(tmp_path, ASKED)
+    with pytest.raises(TraceError, match="still running"):
+        open_record(tmp_path, ASKED)
+    record.close()
+
+
+# -- what became of a cell -------------------------------------------------------------------------
+
+
+def finished(verdict: str, problem: str | None = None) -> events.CampaignFinished:
+    return events.CampaignFinished(verdict, 0, 0, 0.0, (), problem=problem)
+
+
+@pytest.mark.parametrize(
+    ("said", "opened", "verdict"),
+    [
+        (finished(events.AGREE), True, AGREES),
+        (finished(events.ERROR, "ships no such cache"), False, DOES_NOT_LOAD),
+        (finished(events.ERROR, "no example was run"), True, NOT_RUN),
+    ],
+)
+def test_a_target_that_was_opened_has_loaded(
+    said: events.CampaignFinished, opened: bool, verdict: str
+) -> None:
+    assert sweeping._verdict(said, opened) == verdict
+
+
+def test_a_release_that_cannot_be_had_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "_cannot_be_had", lambda release: "offline")
+    done = sweeping.Campaigns(tmp_path, ASKED, workers=1)(NEW)
+    assert (done.verdict, done.problem) == (NOT_RUN, "offline")
+
+
+def test_a_problem_is_told_without_the_place_of_our_copy() -> None:
+    told = sweeping._without_folders("/some/where/tree/sglang ships\n no HiRadixCache")
+    assert told == "sglang ships no HiRadixCache"
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def write_trace(folder: Path) -> None:
+    told = Trace(Configuration(device_slots=2), "sglang", "0.5.9", (Insert((1,)), EvictDevice(1)))
+    trace.write(folder / "found.jsonl", told)
+
+
+def test_the_page_has_the_table_and_each_distinct_finding(tmp_path: Path) -> None:
+    write_trace(tmp_path)
+    older = attrs.evolve(BROKEN, cell=attrs.evolve(OLD, release="0.5.9"))
+    text = page([older, BROKEN, FINE], 4.0, "the command", tmp_path)
+    assert "`the command`" in text
+    assert "| 0.5.10.post1 | HiRadixCache |  | **host-leaves** (2) | 2026-11-26 |" in text
+    assert "| 0.5.21 | UnifiedRadixCache | python | agrees (12,345 operations) |" in text
+    assert text.count("### ") == 1
+    for words in ("Seen in 0.5.9 (write_back); 0.5.10", "#19212", "1. insert [1]", "GPU 2 slots"):
+        assert words in text
+
+
+def test_crashes_at_two_lines_of_one_function_are_one_finding(tmp_path: Path) -> None:
+    write_trace(tmp_path)
+    crash = attrs.evolve(FOUND, law="no-crash", exception="AssertionError")
+    places = [attrs.evolve(crash, place=f"cache:evict_host:{n}") for n in (863, 871)]
+    text = page([attrs.evolve(BROKEN, found=tuple(places))], 4.0, "the command", tmp_path)
+    assert text.count("### ") == 1
+    assert "### HiRadixCache: no-crash: AssertionError in cache:evict_host" in text
+
+
+def test_a_finding_whose_trace_is_gone_is_told_as_such(tmp_path: Path) -> None:
+    with pytest.raises(TraceError):
+        page([BROKEN], 4.0, "the command", tmp_path)
+    bare = attrs.evolve(BROKEN, found=(attrs.evolve(FOUND, trace=None),))
+    assert "its trace could not be written" in page([bare], 4.0, "the command", tmp_path)
+
+
+def test_the_table_says_why_and_leaves_the_advice_out() -> None:
+    done = CellDone(NEW, "2026-11-26", DOES_NOT_LOAD, problem="ships no such | cache; try another")
+    assert verdict(done) == "does not load: ships no such \\| cache"
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Runs it in a folder of its own with what becomes of every cell: its code and its output."""
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(matrix, "known_releases", lambda: KNOWN)
+
+    def call(become: CellDone, *arguments: str) -> tuple[int, str, str]:
+        def explore(self: sweeping.Campaigns, cell: SweepCell) -> CellDone:
+            return attrs.evolve(become, cell=cell)
+
+        monkeypatch.setattr(sweeping.Campaigns, "__call__", explore)
+        with pytest.raises(SystemExit) as ended:
+            main(["sweep", "--releases", "latest", "--cache", "unified", *arguments])
+        signal.signal(signal.SIGTERM, handler)
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"), [(AGREES, 0), (DOES_NOT_LOAD, 0), (DIVERGES, 1), (NOT_RUN, 2)]
+)
+def test_the_exit_code_says_what_was_found(cli: Any, verdict: str, code: int) -> None:
+    assert cli(attrs.evolve(FINE, verdict=verdict, problem="why"))[0] == code
+
+
+def test_a_line_for_each_cell_and_a_page(cli: Any, tmp_path: Path) -> None:
+    code, out, err = cli(FINE, "--markdown", "page.md")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"0.5.21 UnifiedRadixCache python {policy}: agrees (12,345 operations)"
+        for policy in ("write_back", "write_through", "write_through_selective")
+    ]
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "`hicache-verify sweep --releases latest --cache unified --core python" in text
+
+
+def test_json_is_one_object_and_nothing_else(cli: Any) -> None:
+    code, out, err = cli(FINE, "--write-policy", "write_back", "--json")
+    data = json.loads(out)
+    assert (code, data["budget"], len(data["cells"])) == (0, 20.0, 1)
+    assert data["cells"][0]["cell"]["release"] == "0.5.21"
+    assert "agrees" in err
+
+
+def test_an_interrupted_sweep_tells_what_it_has_and_writes_no_page(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> Any:
+        yield FINE
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweeping, "sweep", interrupted)
+    code, out, err = cli(FINE, "--json", "--markdown", "page.md")
+    assert (code, len(json.loads(out)["cells"])) == (130, 1)
+    assert "the same command goes on" in err
+    assert not (tmp_path / "page.md").exists()
+
+
+def test_another_budget_needs_another_folder(cli: Any) -> None:
+    assert cli(FINE)[0] == 0
+    code, _, err = cli(FINE, "--budget", "5")
+    assert code == 2
+    assert "was begun with --budget 20 --seed 0" in err
+
+
+def test_an_out_that_is_a_file_is_refused(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    code, _, err = cli(FINE, "--out", "file")
+    assert code == 2
+    assert "--out" in err
+
+
+def test_resume_refuses_a_folder_without_a_record(cli: Any) -> None:
+    assert cli(FINE, "--resume")[0] == 2
+    assert cli(FINE)[0] == 0
+    assert cli(FINE, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--releases", "0.4.0"), ("--core", "lisp"), ("--write-policy", "never")]
+)
+def test_what_nobody_knows_is_refused_before_anything_runs(
+    cli: Any, tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    code, out, err = cli(FINE, *wrong)
+    assert (code, out) == (2, "")
+    assert wrong[1] in err
+    assert list(tmp_path.iterdir()) == []
