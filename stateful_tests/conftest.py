@@ -1,4 +1,4 @@
-"""The release under test, loaded once (``--release``), and the profile of Hypothesis."""
+"""The cache under test, loaded once (``--release``, ``--cache``), and Hypothesis's profile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TypeAlias
 import pytest
 
 from hicache_impl.target import TargetFactory
-from hicache_verify.targets import DEFAULT_RELEASE
+from hicache_model.dialects import CACHES, HIRADIX
+from hicache_verify.targets import DEFAULT_RELEASE, TargetSpec, open_factory
 from stateful_tests import profiles
 
 Firsts: TypeAlias = dict[str, tuple[int, int]]
@@ -25,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_RELEASE,
         help=f"the SGLang release that the state machines run on (default {DEFAULT_RELEASE})",
     )
+    parser.addoption(
+        "--cache",
+        choices=list(CACHES),
+        default=HIRADIX,
+        help="which of its caches they run on (default hiradix)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,15 +47,17 @@ def release(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def factory(release: str) -> TargetFactory:
-    """Caches of the release; a process holds only one."""
+def cache(pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("--cache"))
+
+
+@pytest.fixture(scope="session")
+def factory(release: str, cache: str) -> TargetFactory:
+    """Caches of the release; a process holds only one release."""
     from hicache_impl.sglang.errors import Offline
-    from hicache_impl.sglang.hiradix import HiRadixFactory
-    from hicache_impl.sglang.loader import load
-    from hicache_impl.sglang.source import Release
 
     try:
-        return HiRadixFactory(load(Release(release)))
+        return open_factory(TargetSpec(release=release, cache=cache))
     except Offline as error:
         pytest.skip(str(error))
 

@@ -1,6 +1,6 @@
 """The state machines on a real cache, and what the random source reaches.
 
-HYPOTHESIS_PROFILE says how long (profiles.py), ``--release`` on what.
+HYPOTHESIS_PROFILE says how long (profiles.py), ``--release`` and ``--cache`` on what.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import settings
@@ -22,7 +22,7 @@ from hicache_impl.sglang import releases
 from hicache_impl.target import Description, TargetFactory
 from hicache_model import operations as ops
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
-from hicache_model.dialects import Dialect
+from hicache_model.dialects import UNIFIED, Dialect
 from hicache_model.reference import Reference
 from hicache_model.states import LEGAL_STATES, reachable_under
 from hicache_verify.campaigns.cells import Cell
@@ -63,6 +63,29 @@ def test_the_cache_does_what_the_model_says(
     assert reach.operations, "no operation was performed"
 
 
+UNIFIED_RELEASE = "0.5.23"
+
+
+@pytest.mark.parametrize("profile", ["dev", pytest.param("ci", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: str(machine.__name__))
+def test_the_unified_cache_does_what_the_model_says(
+    machine: type[CacheMachine], profile: str
+) -> None:
+    """The same machines under every write policy and page size, in a process of its own."""
+    this = f"{Path(__file__).relative_to(Path(__file__).parents[1])}"
+    names = [
+        f"{this}::{test_the_cache_does_what_the_model_says.__name__}"
+        f"[{machine.__name__}/{name_of(cell)}]"
+        for cell in CELLS
+    ]
+    options = ("-q", "-p", "no:cacheprovider", "--release", UNIFIED_RELEASE, "--cache", UNIFIED)
+    child = in_a_process("-m", "pytest", *options, *names, profile=profile)
+    if f"{len(CELLS)} skipped" in child.stdout:
+        pytest.skip(child.stdout.strip())
+    assert child.returncode == pytest.ExitCode.OK, child.stdout + child.stderr
+    assert f"{len(CELLS)} passed" in child.stdout, child.stdout
+
+
 AFFECTED = "0.5.10.post1"
 BROKEN_LAWS = ("host-leaves", "no-crash", "backup-prefix-closed", "bytes", "pinned-until-ack")
 """By #19212, by a backup without host room, by a backup whose parent has none, and by #27631."""
@@ -92,7 +115,7 @@ run_state_machine_as_test(
 """The machine without shrinking, which takes most of the time."""
 
 
-def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(*arguments: str, profile: str = "ci") -> subprocess.CompletedProcess[str]:
     """A process holds one release."""
     root = Path(__file__).parents[1]
     return subprocess.run(
@@ -100,7 +123,7 @@ def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=root,
         env={
             **os.environ,
-            "HYPOTHESIS_PROFILE": "ci",
+            "HYPOTHESIS_PROFILE": profile,
             "PYTHONPATH": os.pathsep.join((str(root), *filter(None, sys.path))),
         },
         capture_output=True,
@@ -140,7 +163,9 @@ EXAMPLES = 800
 SEED = 0
 
 
-def explore(cell: Cell, release: str, examples: int) -> tuple[Reach, dict[str, int]]:
+def explore(
+    cell: Cell, release: str, dialect: Dialect, examples: int
+) -> tuple[Reach, dict[str, int]]:
     """Examples of the random source on the model alone: what was reached, and first in which."""
     target = Description(
         "sglang",
@@ -150,11 +175,11 @@ def explore(cell: Cell, release: str, examples: int) -> tuple[Reach, dict[str, i
         releases.host_may_be_smaller(release),
     )
     reach, first = Reach(), dict[str, int]()
-    watch = Watch(reach, cell, Dialect.of(release))
+    watch = Watch(reach, cell, dialect)
     for number in range(examples):
         chooser = RandomChooser(Random(f"{SEED}/{cell}/{number}"))
         plan = draw_plan(cell, target, chooser)
-        model = Reference(plan.configuration, Dialect.of(release))
+        model = Reference(plan.configuration, dialect)
         menu = plan.menu(model)
         watch.begin(model)
         for _ in range(plan.length):
@@ -174,23 +199,37 @@ def reached(reach: Reach) -> Iterator[str]:
 
 def to_reach(cell: Cell, dialect: Dialect) -> set[str]:
     """Everything that must be seen in a cell; nothing else may be."""
-    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS if kind is not ops.StartWrites}
-    if cell.write_policy == "write_back":  # it leaves no write in flight
+    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS}
+    if cell.write_policy == "write_back":  # it leaves no write queued or in flight
         operations.remove(ops.codec.names[ops.CompleteWrites])
+    if cell.write_policy == "write_back" or dialect.writes_start != "queued":
+        operations.remove(ops.codec.names[ops.StartWrites])
     states = {str(state) for state in LEGAL_STATES if reachable_under(state, cell.write_policy)}
     return operations | states | {goal.name for goal in GOALS if goal.where.holds(cell, dialect)}
 
 
+Note: TypeAlias = Callable[[str, dict[str, tuple[int, int]]], None]
+
+
 @pytest.mark.parametrize("cell", CELLS, ids=name_of)
-def test_everything_is_reached(
-    cell: Cell, release: str, note: Callable[[str, dict[str, tuple[int, int]]], None]
-) -> None:
-    reach, first = explore(cell, release, EXAMPLES)
+def test_everything_is_reached(cell: Cell, release: str, cache: str, note: Note) -> None:
+    everything_is_reached(cell, release, Dialect.of(release, cache), note)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS, ids=name_of)
+def test_everything_is_reached_as_the_unified_cache_does_it(cell: Cell, note: Note) -> None:
+    dialect = Dialect.of(UNIFIED_RELEASE, UNIFIED)
+    everything_is_reached(cell, UNIFIED_RELEASE, dialect, note)
+
+
+def everything_is_reached(cell: Cell, release: str, dialect: Dialect, note: Note) -> None:
+    reach, first = explore(cell, release, dialect, EXAMPLES)
     counts = {**reach.operations, **reach.states, **reach.goals}
     note(
         f"{cell}: {reach.operations.total():,} operations in {EXAMPLES:,} examples",
         {thing: (first[thing], counts[thing]) for thing in first},
     )
-    wanted = to_reach(cell, Dialect.of(release))
+    wanted = to_reach(cell, dialect)
     assert not wanted - first.keys(), "not reached"
     assert not first.keys() - wanted, "reached, and should not be"
