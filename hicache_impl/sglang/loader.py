@@ -13,7 +13,12 @@ import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    ExtensionFileLoader,
+    ModuleSpec,
+    SourceFileLoader,
+)
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -142,18 +147,25 @@ class Finder(MetaPathFinder):
         return self._package(name, directory)
 
     def _on_disk(self, name: str) -> tuple[Path | None, Path | None]:
-        """The folder and the source file of a module; None for what is not there."""
+        """The folder and the file of a module, which may be compiled; None for what is not there.
+
+        A compiled one counts where this Python can load it.
+        """
         place = self.located.root.joinpath(*name.split(".")[1:])
         if place.is_dir():
             init = place / "__init__.py"
             return place, init if init.is_file() else None
-        file = place.with_name(place.name + ".py")
-        return None, file if file.is_file() else None
+        files = [place.with_name(place.name + suffix) for suffix in (".py", *EXTENSION_SUFFIXES)]
+        return None, next((file for file in files if file.is_file()), None)
 
     def _real(self, name: str, file: Path, directory: Path | None) -> ModuleSpec:
         self.found[name] = releases.REAL
-        patches = [patch for patch in self.patches if patch.module == name]
-        loader = _SourceLoader(name, str(file), patches, self.located.ours)
+        loader: Loader
+        if file.suffix == ".py":
+            patches = [patch for patch in self.patches if patch.module == name]
+            loader = _SourceLoader(name, str(file), patches, self.located.ours)
+        else:
+            loader = ExtensionFileLoader(name, str(file))
         spec = ModuleSpec(name, loader, origin=str(file), is_package=directory is not None)
         spec.has_location = True
         if directory is not None:

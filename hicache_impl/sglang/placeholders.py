@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import os
+from array import array
 from collections.abc import Callable
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -120,6 +121,12 @@ def _page_hash(tokens: Any, prior: str | None = None, page_size: int = 1) -> lis
     return digests
 
 
+def _check_int64(tokens: Any, what: str) -> None:
+    """The Rust tree core reads token ids as raw 64-bit integers."""
+    if not isinstance(tokens, array) or tokens.typecode != "q":
+        raise TypeError(f"{what} must be an int64 array, not {type(tokens).__name__}")
+
+
 class _NothingToSave:
     """The memory saver adapter: nothing is paged out here."""
 
@@ -186,6 +193,7 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
         "ceil_align": lambda number, unit: -(-number // unit) * unit,
         "is_pin_memory_available": _answer(False),
         "cpu_has_amx_support": _answer(False),
+        "assert_int64_array": _check_int64,
     }
     jit = {
         "jit": _decorator(_Kernel),

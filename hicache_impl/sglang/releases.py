@@ -126,6 +126,8 @@ UNIFIED_ROLES = (
     Role(REAL, "sglang.srt.session.streaming_session"),
     Role(REAL, "sglang.srt.utils.rank_consensus_checker"),
     Role(REAL, "sglang.srt.utils.poll_timer"),
+    Role(REAL, "sglang.srt.mem_cache.rust_tree_core*"),
+    Role(REAL, "sglang.srt.rust_extensions*"),
 )
 
 #: The first match holds.

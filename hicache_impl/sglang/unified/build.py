@@ -25,7 +25,7 @@ CORE_VARIABLE = "SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"
 CORE_IS_A_PARAMETER = Range(since="0.5.21")
 
 #: The class of each core that can be driven. Up to 0.5.16 the cache has none beside itself.
-CORES = {PYTHON_CORE: ("UnifiedTreeCore", "UnifiedRadixCache")}
+CORES = {PYTHON_CORE: ("UnifiedTreeCore", "UnifiedRadixCache"), "rust": ("RustUnifiedTreeCore",)}
 
 
 def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
