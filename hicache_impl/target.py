@@ -23,7 +23,8 @@ class Description:
 
     ``eviction_policies`` are those that the target knows. ``host_may_be_smaller`` says whether the
     host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
-    ``unified``. ``bug`` names what was planted in it, if something was.
+    ``unified``. ``bug`` names what was planted in it, if something was. ``unobserved`` are the
+    names, of hicache_model.observations, of what its snapshots do not show.
     """
 
     target: str
@@ -33,6 +34,7 @@ class Description:
     host_may_be_smaller: bool = True
     cache: str = "hiradix"
     bug: str | None = None
+    unobserved: tuple[str, ...] = ()
 
 
 class Target(Protocol):

@@ -24,6 +24,7 @@ from hicache_model.definitions import (
     protected_size,
 )
 from hicache_model.fingerprint import fingerprints
+from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfMemory
 from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
@@ -47,6 +48,8 @@ class Step:
     after: Snapshot
     host_leaf: str = "no_backed_up_child"
     """The dialect of that name: what a host leaf is in this cache."""
+    unobserved: tuple[str, ...] = ()
+    """What the snapshots do not show (observations.py)."""
 
     @cached_property
     def family(self) -> Family:
@@ -91,12 +94,16 @@ Check = Callable[[Step], Iterable[Violation]]
 
 @attrs.define(frozen=True, slots=True)
 class Law:
-    """A law; ``identifier`` is what reports, traces and gates name it by."""
+    """A law; ``identifier`` is what reports, traces and gates name it by.
+
+    ``needs`` are observations (observations.py) without which nothing can be concluded.
+    """
 
     identifier: str
     sentence: str
     taught_by: str
     check: Check
+    needs: frozenset[str] = frozenset()
 
     def __attrs_post_init__(self) -> None:
         if not self.sentence.endswith("."):
@@ -106,21 +113,28 @@ class Law:
 LAWS: dict[str, Law] = {}
 
 
-def law(identifier: str, sentence: str, *, taught_by: str) -> Callable[[Check], Check]:
+def law(
+    identifier: str, sentence: str, *, taught_by: str, needs: Iterable[str] = ()
+) -> Callable[[Check], Check]:
     """Declare the function below as a law; refuses a second law of the same name."""
 
     def declare(check: Check) -> Check:
         if identifier in LAWS:
             raise ValueError(f"law {identifier} is declared twice; give the second another name")
-        LAWS[identifier] = Law(identifier, sentence, taught_by, check)
+        LAWS[identifier] = Law(identifier, sentence, taught_by, check, frozenset(needs))
         return check
 
     return declare
 
 
 def judge(step: Step) -> Iterator[tuple[Law, Violation]]:
-    """Every violation, in the order in which the laws are declared: host leaves first."""
+    """Every violation, in the order in which the laws are declared: host leaves first.
+
+    A law that needs what the target does not show is not judged.
+    """
     for declared in LAWS.values():
+        if not declared.needs.isdisjoint(step.unobserved):
+            continue
         for violation in declared.check(step):
             yield declared, violation
 
@@ -133,6 +147,7 @@ def judge(step: Step) -> Iterator[tuple[Law, Violation]]:
     "The kept set evictable_host_leaves is exactly the evicted, unlocked nodes without a backed-up "
     "child.",
     taught_by="SGLang #19212, fixed in #23537",
+    needs=(LEAF_SETS, LOCKS, PINS),
 )
 def _host_leaves(step: Step) -> Iterator[Violation]:
     kept, due = step.after.evictable_host_leaves, step.family.host_leaves()
@@ -159,6 +174,7 @@ def _host_leaves(step: Step) -> Iterator[Violation]:
     "The kept set of evictable device leaves is exactly the unlocked nodes on the device without a "
     "child on the device.",
     taught_by="SGLang #25068, #30106",
+    needs=(LEAF_SETS, LOCKS),
 )
 def _device_leaves(step: Step) -> Iterator[Violation]:
     kept, due = step.after.evictable_device_leaves, step.family.device_leaves()
@@ -251,6 +267,7 @@ def _no_orphan(step: Step) -> Iterator[Violation]:
     "sizes",
     "Evictable size is the unlocked tokens on the device, protected size the locked ones.",
     taught_by="SGLang #35270",
+    needs=(LOCKS,),
 )
 def _sizes(step: Step) -> Iterator[Violation]:
     nodes = step.family.nodes.values()
@@ -405,6 +422,7 @@ def _lengths_agree(step: Step) -> Iterator[Violation]:
     "lock-balance",
     "A node's lock count is the number of holders at or below it, and its pins those at it.",
     taught_by="SGLang #24972, #24153; LMCache #2954",
+    needs=(LOCKS, PINS),
 )
 def _lock_balance(step: Step) -> Iterator[Violation]:
     anchors = list(step.after.locks)
@@ -430,6 +448,7 @@ def _lock_balance(step: Step) -> Iterator[Violation]:
     "locked-stays",
     "A locked node stays on the device and a pinned host copy stays on the host.",
     taught_by="SGLang #23696; LMCache #3187",
+    needs=(LOCKS, PINS),
 )
 def _locked_stays(step: Step) -> Iterator[Violation]:
     if step.before is None or isinstance(step.operation, ops.Reset):
@@ -579,6 +598,7 @@ def _within_quota(step: Step) -> Iterator[Violation]:
     "split-neutral",
     "A split changes no content, lock or policy: both halves together are what the node was.",
     taught_by="SGLang #16946, #27072; 0.5.8 (_split_node dropped the priority)",
+    needs=(ORDER,),
 )
 def _split_neutral(step: Step) -> Iterator[Violation]:
     # these may evict a half that they split off, and compute it anew in other slots
@@ -623,6 +643,7 @@ def _pieces(family: Family, node: Node, length: int) -> list[Node]:
     "Eviction reports what it freed, and frees what was asked for as long as something is "
     "evictable.",
     taught_by="SGLang #4987, #12875, #27108; 0.5.11-0.5.14 (nothing freed when the host is full)",
+    needs=(LOCKS, PINS),
 )
 def _progress(step: Step) -> Iterator[Violation]:
     if isinstance(step.outcome, OutOfMemory):
@@ -668,6 +689,7 @@ def _evictable_leaves(step: Step) -> list[Node]:
     "policy-order",
     "The first victim of an eviction is the policy's first choice.",
     taught_by="SGLang #18843; 0.5.8 (_split_node dropped the priority)",
+    needs=(ORDER, LOCKS, PINS),
 )
 def _policy_order(step: Step) -> Iterator[Violation]:
     if step.before is None:

@@ -6,13 +6,22 @@ the domain's words, where two complete states part, and which law that breaks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from hicache_model.fingerprint import fingerprints
+from hicache_model.observations import (
+    LEAF_SETS,
+    LOCKS,
+    OF_NODES,
+    OF_TOTALS,
+    ORDER,
+    PINS,
+    hidden,
+)
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot
 from hicache_model.tree import TreeNode
@@ -26,8 +35,10 @@ _UNKNOWN: tuple[None, Slots] = (None, ())
 class QuickCompare:
     """Compares snapshot after snapshot of one run, remembering which nodes are known to agree."""
 
-    def __init__(self, model: Reference) -> None:
+    def __init__(self, model: Reference, unobserved: Collection[str] = ()) -> None:
         self.model = model
+        self.sees_locks, self.sees_pins = LOCKS not in unobserved, PINS not in unobserved
+        self.sees_leaves, self.sees_order = LEAF_SETS not in unobserved, ORDER not in unobserved
         self.agreed: dict[Path, tuple[Node, Slots]] = {}  # with the KV that is due to it
         self.content: Contents = ((), ())
         pools = model.configuration
@@ -55,15 +66,16 @@ class QuickCompare:
         )
 
     def _totals_agree(self, actual: Snapshot) -> bool:
+        due = self.model.totals()
+        leaves = (actual.device_leaf_count, actual.host_leaf_count) if self.sees_leaves else due[2:4]
         shown = (
             actual.evictable_size,
             actual.protected_size,
-            actual.device_leaf_count,
-            actual.host_leaf_count,
+            *leaves,
             len(actual.device_free) * self.model.page_size,
             len(actual.host_free),
         )
-        return shown == self.model.totals() and not actual.strays
+        return shown == due and not actual.strays
 
     def _holders_agree(self, actual: Snapshot) -> bool:
         model = self.model
@@ -76,7 +88,8 @@ class QuickCompare:
         pins = model.host_locks or model.load_pins
         if not (model.locks or pins or actual.locks or actual.host_locks):
             return True
-        return (actual.locks, actual.host_locks) == model.held_paths()
+        locks, pinned = model.held_paths()
+        return actual.locks == locks and (actual.host_locks == pinned or not self.sees_pins)
 
     def _nodes_agree(self, actual: Snapshot) -> bool:
         by_path = self.model.tree.by_path
@@ -121,12 +134,12 @@ class QuickCompare:
             expected.on_device == (node.device is not None)
             and expected.on_host == (node.host is not None)
             and expected.length == node.length
-            and expected.lock_ref == node.lock_ref
-            and expected.host_lock == node.host_lock
-            and (expected in device_leaves) == node.in_device_leaves
-            and (expected in host_leaves) == node.in_host_leaves
-            and expected.hit_count == node.hit_count
-            and expected.priority == node.priority
+            and (expected.lock_ref == node.lock_ref or not self.sees_locks)
+            and (expected.host_lock == node.host_lock or not self.sees_pins)
+            and ((expected in device_leaves) == node.in_device_leaves or not self.sees_leaves)
+            and ((expected in host_leaves) == node.in_host_leaves or not self.sees_leaves)
+            and (expected.hit_count == node.hit_count or not self.sees_order)
+            and (expected.priority == node.priority or not self.sees_order)
             and (node.device is None or len(node.device) == node.length)
             and (node.host is None or len(node.host) == node.length)
         )
@@ -228,8 +241,14 @@ class Difference:
     paths: tuple[Path, ...] = ()
 
 
-def explain(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]:
-    """Every difference between two complete snapshots: facts first, then what follows from them."""
+def explain(
+    expected: Snapshot, actual: Snapshot, unobserved: Collection[str] = ()
+) -> Iterator[Difference]:
+    """Every difference between two complete snapshots: facts first, then what follows from them.
+
+    What the target does not show, it does not differ in.
+    """
+    unseen = hidden(OF_NODES, unobserved)
     both = [
         (path, expected.nodes[path], actual.nodes[path])
         for path in expected.nodes
@@ -241,12 +260,15 @@ def explain(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]:
     for path in actual.nodes.keys() - expected.nodes.keys():
         yield Difference("transition", f"node {path} is in the tree, and should not be", (path,))
     for attribute, law, words in _NODE_FIELDS:
+        if attribute in unseen:
+            continue
         for path, mine, theirs in parted:
             due, found = getattr(mine, attribute), getattr(theirs, attribute)
             if due != found:
                 yield Difference(law, words.format(path=path, due=due, found=found), (path,))
-    yield from _explain_totals(expected, actual)
-    yield from _explain_order(expected, actual)
+    yield from _explain_totals(expected, actual, hidden(OF_TOTALS, unobserved))
+    if ORDER not in unobserved:
+        yield from _explain_order(expected, actual)
 
 
 _NODE_FIELDS = (
@@ -271,35 +293,31 @@ _NODE_FIELDS = (
 _facts = attrgetter(*(name for name, _, _ in _NODE_FIELDS))
 
 
-def _explain_totals(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]:
-    for law, name, due, found in (
-        ("sizes", "evictable size", expected.evictable_size, actual.evictable_size),
-        ("sizes", "protected size", expected.protected_size, actual.protected_size),
-        ("device-leaves", "number of device leaves", *_pair(expected, actual, "device_leaf_count")),
-        ("host-leaves", "number of host leaves", *_pair(expected, actual, "host_leaf_count")),
-        (
-            "conservation",
-            "number of free device pages",
-            len(expected.device_free),
-            len(actual.device_free),
-        ),
-        (
-            "conservation",
-            "number of free host slots",
-            len(expected.host_free),
-            len(actual.host_free),
-        ),
-        ("transition", "transfers in flight", expected.transfers, actual.transfers),
-        ("transition", "requests", dict(expected.requests), dict(actual.requests)),
-        ("lock-balance", "locked nodes", expected.locks, actual.locks),
-        ("lock-balance", "pinned nodes", expected.host_locks, actual.host_locks),
-    ):
-        if due != found:
+def _explain_totals(
+    expected: Snapshot, actual: Snapshot, unseen: Collection[str]
+) -> Iterator[Difference]:
+    for attribute, law, name, shown in _TOTALS:
+        due, found = shown(getattr(expected, attribute)), shown(getattr(actual, attribute))
+        if due != found and attribute not in unseen:
             yield Difference(law, f"{name}: {found}, due {due}")
 
 
-def _pair(expected: Snapshot, actual: Snapshot, attribute: str) -> tuple[int, int]:
-    return getattr(expected, attribute), getattr(actual, attribute)
+def _itself(value: Any) -> Any:
+    return value
+
+
+_TOTALS: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
+    ("evictable_size", "sizes", "evictable size", _itself),
+    ("protected_size", "sizes", "protected size", _itself),
+    ("device_leaf_count", "device-leaves", "number of device leaves", _itself),
+    ("host_leaf_count", "host-leaves", "number of host leaves", _itself),
+    ("device_free", "conservation", "number of free device pages", len),
+    ("host_free", "conservation", "number of free host slots", len),
+    ("transfers", "transition", "transfers in flight", _itself),
+    ("requests", "transition", "requests", dict),
+    ("locks", "lock-balance", "locked nodes", _itself),
+    ("host_locks", "lock-balance", "pinned nodes", _itself),
+)
 
 
 def _explain_order(expected: Snapshot, actual: Snapshot) -> Iterator[Difference]:

@@ -9,7 +9,7 @@ the same operations anew: what is reported is always the first operation at whic
 from __future__ import annotations
 
 import traceback as tracebacks
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 import attrs
@@ -18,11 +18,12 @@ from hicache_impl.target import TargetFactory
 from hicache_model import rules
 from hicache_model.configuration import Configuration
 from hicache_model.laws import Step, judge
+from hicache_model.observations import shown_like
 from hicache_model.operations import Operation, describe
 from hicache_model.outcomes import Done, Outcome
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path, Snapshot
-from hicache_verify.compare import QuickCompare, explain
+from hicache_verify.compare import Difference, QuickCompare, explain
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.targets import dialect_of
 
@@ -48,7 +49,8 @@ class Lockstep:
         self.exact = exact
         self.model = Reference(configuration, dialect_of(factory.description))
         self.target = factory.build(configuration)
-        self.quick = QuickCompare(self.model)
+        self.unobserved = factory.description.unobserved
+        self.quick = QuickCompare(self.model, self.unobserved)
         self.performed: list[Operation] = []
         self.outcome: Outcome | None = None
         self.actual: Snapshot = self.target.observe()
@@ -127,7 +129,7 @@ class Lockstep:
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)
-        return not any(judge(step)) and not any(explain(self.model.snapshot(), self.actual))
+        return not any(judge(step)) and not any(self._differences())
 
     def _law_step(self, operation: Operation | None, before: Snapshot | None) -> Step:
         return Step(
@@ -137,7 +139,11 @@ class Lockstep:
             before,
             self.actual,
             self.model.dialect.host_leaf,
+            self.unobserved,
         )
+
+    def _differences(self) -> Iterator[Difference]:
+        return explain(self.model.snapshot(), self.actual, self.unobserved)
 
     def _observe(self) -> Snapshot:
         try:
@@ -166,7 +172,7 @@ class Lockstep:
         if predicted != self.outcome:
             message = f"{describe(operation)} answered {_say(self.outcome)}, due {_say(predicted)}"
             return self._divergence("outcome", "answer", "model", message, operation)
-        for found in explain(self.model.snapshot(), self.actual):
+        for found in self._differences():
             return self._divergence(
                 "state", found.law, "model", found.message, operation, found.paths
             )
@@ -183,7 +189,10 @@ class Lockstep:
     ) -> Divergence:
         expected = self.model.snapshot().nodes
         actual = self.actual.nodes
-        pairs = tuple(NodePair(path, expected.get(path), actual.get(path)) for path in paths)
+        pairs = tuple(
+            NodePair(path, due, shown_like(actual.get(path), due, self.unobserved))
+            for path, due in ((path, expected.get(path)) for path in paths)
+        )
         step = len(self.performed) - 1
         return Divergence(kind, law, oracle, message, step, operation, pairs)
 

@@ -17,7 +17,7 @@ from hicache_model.dialects import CACHES, UNIFIED, Dialect
 DEFAULT_RELEASE = "0.5.18"
 NATIVE = "native"
 SGLANG, SGLANG_UNIFIED = "sglang", "sglang-unified"
-CORES = ("python",)
+CORES = ("python", "rust")
 """Tree cores of a UnifiedRadixCache that can be run, the default first."""
 
 

@@ -46,6 +46,7 @@ class JsonReport:
             "target": started.target.target if started else self._asked and self._asked.target,
             "release": started.target.release if started else self._asked and self._asked.version,
             "origin": started.target.origin if started else None,
+            "unobserved": list(started.target.unobserved) if started else [],
             "bug": self._asked and self._asked.bug,
             "verdict": event.verdict,
             "message": event.problem,

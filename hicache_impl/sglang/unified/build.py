@@ -1,4 +1,4 @@
-"""Builds one small UnifiedRadixCache of full attention, with its host tier and its Python core.
+"""Builds one small UnifiedRadixCache of full attention, with its host tier and one of its cores.
 
 The release chooses its tree core by itself and may choose another one silently: what was built is
 checked.
@@ -18,14 +18,20 @@ from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.places import places
 
-PYTHON_CORE = "python"
+PYTHON_CORE, RUST_CORE = "python", "rust"
 
 #: How a release is told which core to take: by the environment, later also for one cache alone.
 CORE_VARIABLE = "SGLANG_UNIFIED_RADIX_TREE_CORE_BACKEND"
 CORE_IS_A_PARAMETER = Range(since="0.5.21")
 
+#: The bundled extension is loaded; nothing is ever compiled.
+BUILD_VARIABLE = "SGLANG_RUST_BUILD_MODE"
+
 #: The class of each core that can be driven. Up to 0.5.16 the cache has none beside itself.
-CORES = {PYTHON_CORE: ("UnifiedTreeCore", "UnifiedRadixCache"), "rust": ("RustUnifiedTreeCore",)}
+CORES = {
+    PYTHON_CORE: ("UnifiedTreeCore", "UnifiedRadixCache"),
+    RUST_CORE: ("RustUnifiedTreeCore",),
+}
 
 
 def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
@@ -37,7 +43,7 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     full = loaded.module(places(loaded.version).components).ComponentType.FULL
     named = {"tree_core_backend": core} if loaded.version in CORE_IS_A_PARAMETER else {}
     params = common.init_params(loaded, configuration, pools, tree_components=(full,), **named)
-    with _environment(CORE_VARIABLE, core):
+    with _environment(CORE_VARIABLE, core), _environment(BUILD_VARIABLE, "never"):
         cache = loaded.module("mem_cache.unified_radix_cache").UnifiedRadixCache(params)
     cache.init_hicache(server_args, params)
     refuse_other_core(loaded.version, cache, core)

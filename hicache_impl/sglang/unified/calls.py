@@ -14,7 +14,7 @@ import torch
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.differences import differences
-from hicache_impl.sglang.unified.places import places
+from hicache_impl.sglang.unified.places import Places, places
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.ways import ways
 
@@ -34,7 +34,7 @@ class Calls:
         loaded = parts.loaded
         self.parts = parts
         self.cache, self.allocator = parts.cache, parts.allocator
-        self._places = places(loaded.version)
+        self._places = self._find_places(loaded.version)
         self.tree = self._places.tree(parts.cache)
         self.rows = parts.req_to_token_pool
         self.page_size: int = parts.cache.page_size
@@ -44,6 +44,9 @@ class Calls:
         self.common = loaded.module("mem_cache.common")
         self.full = loaded.module(self._places.components).ComponentType.FULL
         self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
+
+    def _find_places(self, version: str) -> Places:
+        return places(version)
 
     # -- keys and nodes
 
@@ -75,6 +78,13 @@ class Calls:
     def child(self, node: Any, key: Any) -> Any:
         """The child of ``node`` under the first page of ``key``; None where there is none."""
         return node.children.get(key.child_key(self.page_size))
+
+    def backed_up_from(self, handle: Any) -> Any:
+        """The nearest node with a host copy, at this one or above; None where only the root is."""
+        node = self.node(handle)
+        while not (node.backuped or node is self.tree.root_node):
+            node = node.parent
+        return None if node is self.tree.root_node else self.handle(node)
 
     # -- lookup
 

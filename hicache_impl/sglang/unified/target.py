@@ -15,10 +15,11 @@ from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, slots_of
-from hicache_impl.sglang.unified.build import PYTHON_CORE, build
+from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
 from hicache_impl.sglang.unified.requests import Scheduler
+from hicache_impl.sglang.unified.rust import NOT_SHOWN, RustCalls, RustObserver, refuse_unloadable
 from hicache_impl.target import Description
 from hicache_model import operations as op
 from hicache_model.configuration import Configuration
@@ -35,20 +36,34 @@ from hicache_model.outcomes import (
 )
 from hicache_model.snapshot import Path, Snapshot
 
+#: How each core is called and looked into, and what it does not show.
+BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
+    PYTHON_CORE: (Calls, UnifiedObserver),
+    RUST_CORE: (RustCalls, RustObserver),
+}
+UNOBSERVED = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
+
 
 class UnifiedTarget:
     """Implements hicache_impl.target.Target. ``trusting=False`` observes everything afresh."""
 
-    def __init__(self, parts: Parts, configuration: Configuration, trusting: bool = True) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        configuration: Configuration,
+        trusting: bool = True,
+        core: str = PYTHON_CORE,
+    ) -> None:
         self.configuration = configuration
         self.parts = parts
-        self._calls = Calls(parts)
+        make_calls, make_observer = BY_CORE[core]
+        self._calls = make_calls(parts)
         self._cache = parts.cache
         self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
         self._locks: list[Held] = []
         self._host_locks: list[Held] = []
         scheduler = Scheduler(self._calls, self._device_kv)
-        self._observer = UnifiedObserver(
+        self._observer = make_observer(
             self._calls,  # type: ignore[arg-type]
             self._device_kv,
             scheduler.running,  # type: ignore[arg-type]
@@ -181,11 +196,10 @@ class UnifiedTarget:
 
     def _lock_host(self, o: op.LockHost) -> Done:
         """The last node of the match with a host copy: callers pin only those, or the root."""
-        node = self._calls.node(self._calls.match(o.tokens, o.namespace).last_host_node)
-        while not (node.backuped or node is self._calls.tree.root_node):
-            node = node.parent
-        if node is not self._calls.tree.root_node:
-            self._host_locks.append(self._calls.pin(self._calls.handle(node)))
+        matched = self._calls.match(o.tokens, o.namespace)
+        handle = self._calls.backed_up_from(matched.last_host_node)
+        if handle is not None:
+            self._host_locks.append(self._calls.pin(handle))
         return Done()
 
     def _unlock_host(self, o: op.UnlockHost) -> Done:
@@ -210,6 +224,10 @@ class UnifiedFactory:
     trusting: bool = True
     description: Description = attrs.field(init=False)
 
+    def __attrs_post_init__(self) -> None:
+        if self.core == RUST_CORE:
+            refuse_unloadable(self.loaded)
+
     @description.default
     def _describe(self) -> Description:
         version = self.loaded.version
@@ -220,9 +238,10 @@ class UnifiedFactory:
             eviction_policies=releases.eviction_policies(version),
             host_may_be_smaller=releases.host_may_be_smaller(version),
             cache=self.loaded.cache,
+            unobserved=UNOBSERVED[self.core],
         )
 
     def build(self, configuration: Configuration) -> UnifiedTarget:
         """A fresh cache; RefusedSize (a ValueError) for sizes that the release refuses."""
         parts = build(self.loaded, cast(Any, configuration), self.core)
-        return UnifiedTarget(parts, configuration, self.trusting)
+        return UnifiedTarget(parts, configuration, self.trusting, self.core)
