@@ -33,8 +33,10 @@ def hidden(table: Mapping[str, tuple[str, ...]], unobserved: Collection[str]) ->
     return frozenset(field for name in unobserved for field in table.get(name, ()))
 
 
-def shown_like(node: Node | None, expected: Node | None, unobserved: Collection[str]) -> Node | None:
-    """``node`` for a report: what it does not show is as expected, so that only the rest differs."""
+def shown_like(
+    node: Node | None, expected: Node | None, unobserved: Collection[str]
+) -> Node | None:
+    """``node`` for a report: what it does not show is as expected, so that it does not differ."""
     if node is None or expected is None or not unobserved:
         return node
     return attrs.evolve(

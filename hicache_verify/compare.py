@@ -67,7 +67,9 @@ class QuickCompare:
 
     def _totals_agree(self, actual: Snapshot) -> bool:
         due = self.model.totals()
-        leaves = (actual.device_leaf_count, actual.host_leaf_count) if self.sees_leaves else due[2:4]
+        leaves = (
+            (actual.device_leaf_count, actual.host_leaf_count) if self.sees_leaves else due[2:4]
+        )
         shown = (
             actual.evictable_size,
             actual.protected_size,

@@ -16,8 +16,10 @@ from hicache_model.dialects import CACHES, UNIFIED, Dialect
 
 DEFAULT_RELEASE = "0.5.18"
 NATIVE = "native"
-SGLANG, SGLANG_UNIFIED = "sglang", "sglang-unified"
-CORES = ("python", "rust")
+SGLANG, SGLANG_UNIFIED, SGLANG_RUST = "sglang", "sglang-unified", "sglang-unified-rust"
+SGLANG_NAMES = (SGLANG, SGLANG_UNIFIED, SGLANG_RUST)
+RUST = "rust"
+CORES = ("python", RUST)
 """Tree cores of a UnifiedRadixCache that can be run, the default first."""
 
 
@@ -31,7 +33,8 @@ class TargetSpec:
 
     ``cache`` is ``hiradix`` or ``unified``; None stands for the one that the release is known for
     (``releases.default_cache``). ``core`` is the tree core of a unified one.
-    ``target`` ``sglang-unified``, the name in traces, is short for the unified cache of ``sglang``.
+    ``target`` ``sglang-unified`` and ``sglang-unified-rust``, the names in traces, are short for
+    the unified cache of ``sglang``, the second with the Rust core.
     ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
     returns a ``TargetFactory``; these have no releases.
     ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
@@ -75,14 +78,23 @@ class TargetSpec:
             raise BadTarget(f"unknown cache {self.cache!r:.60}; known are {', '.join(CACHES)}")
         if self.core not in (None, *CORES):
             raise BadTarget(f"unknown tree core {self.core!r:.60}; known are {', '.join(CORES)}")
+        if self.target == SGLANG_RUST and self.core not in (None, RUST):
+            raise BadTarget(f"target {self.target} has the {RUST} core, and takes no other --core")
         if self.cache not in (None, UNIFIED) and self.is_unified:
             raise BadTarget(f"{CACHES[self.cache]} is no UnifiedRadixCache and has no --core")
 
     @property
     def is_unified(self) -> bool:
         """Whether the unified cache was asked for, by any of its names."""
-        named = self.cache == UNIFIED or self.target == SGLANG_UNIFIED
+        named = self.cache == UNIFIED or self.target in (SGLANG_UNIFIED, SGLANG_RUST)
         return named or self.core is not None
+
+    @property
+    def tree_core(self) -> str:
+        """The core of a unified cache."""
+        if self.core is not None:
+            return self.core
+        return RUST if self.target == SGLANG_RUST else CORES[0]
 
     @property
     def is_import(self) -> bool:
@@ -122,7 +134,7 @@ def open_factory(spec: TargetSpec) -> TargetFactory:
     """The factory that ``spec`` names. What the target's own loader raises comes through."""
     if spec.is_import:
         return _imported(spec.target)
-    if spec.target in (SGLANG, SGLANG_UNIFIED):
+    if spec.target in SGLANG_NAMES:
         return _sglang(spec)
     if spec.target == NATIVE:
         return _native(spec)
@@ -176,7 +188,7 @@ def _sglang(spec: TargetSpec) -> TargetFactory:
     if cache == UNIFIED:
         from hicache_impl.sglang.unified.target import UnifiedFactory
 
-        return UnifiedFactory(loaded, CORES[0] if spec.core is None else spec.core)
+        return UnifiedFactory(loaded, spec.tree_core)
     from hicache_impl.sglang.hiradix import HiRadixFactory
 
     return HiRadixFactory(loaded)

@@ -11,7 +11,9 @@ from random import Random
 
 import attrs
 
+from hicache_impl.target import Description, Target, TargetFactory
 from hicache_model.configuration import Configuration
+from hicache_model.laws import LAWS
 from hicache_model.operations import Operation
 from hicache_model.policies import is_own_name
 from hicache_verify.campaigns.cells import Cell
@@ -34,8 +36,15 @@ less than once in 10^17 songs."""
 class Canary:
     """Looks before each example of a leg whether it is time."""
 
-    def __init__(self, leg: Leg, journal: Journal, send: Callable[[Reply], None]) -> None:
+    def __init__(
+        self,
+        leg: Leg,
+        journal: Journal,
+        send: Callable[[Reply], None],
+        unobserved: tuple[str, ...] = (),
+    ) -> None:
         self._leg = leg
+        self._unobserved = unobserved
         self._journal = journal
         self._send = send
         self._wait = leg.canary_after
@@ -59,13 +68,37 @@ class Canary:
         kept = NotKept(self._journal)
         heard: list[Reply] = []
         leg = Leg(trusted(self._leg.cell), "random", self._leg.seed, None, None)
-        session = Session(bug.factory(), kept, leg, send=heard.append, minimize=_as_it_is)
+        factory: TargetFactory = bug.factory()
+        if self._unobserved:
+            factory = EquallyBlind(factory, self._unobserved)
+        session = Session(factory, kept, leg, send=heard.append, minimize=_as_it_is)
         number = 0
-        while not (found := _names(bug.law, heard)) and number < MOST_EXAMPLES:
+        while not (found := self._names(bug.law, heard)) and number < MOST_EXAMPLES:
             chooser = RandomChooser(Random(f"canary/{leg.seed}/{self._songs}/{number}"))
             run_example(session, leg.cell, chooser)
             number += 1
         return Sung(bug.identifier, bug.law, found, kept.operations)
+
+    def _names(self, law: str, heard: list[Reply]) -> bool:
+        """Whether it was found: by its law, or at all where that law is not judged."""
+        found = [said.divergence.law for said in heard if isinstance(said, Found)]
+        judged = LAWS[law].needs.isdisjoint(self._unobserved)
+        return law in found if judged else bool(found)
+
+
+@attrs.frozen
+class EquallyBlind:
+    """A factory whose targets are looked at as if they showed no more than the target does."""
+
+    factory: TargetFactory
+    unobserved: tuple[str, ...]
+
+    @property
+    def description(self) -> Description:
+        return attrs.evolve(self.factory.description, unobserved=self.unobserved)
+
+    def build(self, configuration: Configuration) -> Target:
+        return self.factory.build(configuration)
 
 
 class NotKept(Journal):
@@ -94,10 +127,6 @@ def trusted(cell: Cell) -> Cell:
     if is_own_name(cell.eviction_policy):
         return attrs.evolve(cell, eviction_policy="lru")
     return cell
-
-
-def _names(law: str, heard: list[Reply]) -> bool:
-    return any(isinstance(said, Found) and said.divergence.law == law for said in heard)
 
 
 def _as_it_is(case: Case, divergence: Divergence) -> Minimized:

@@ -143,13 +143,15 @@ def trace_with_policy(trace: Trace, asked: Asked, policy: str | None) -> tuple[T
 
 def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:
     """What the options name, else what the trace was recorded on."""
+    from hicache_verify.targets import SGLANG_NAMES
+
     if trace.target == "native" and set(asked) <= NATIVE_OPTIONS:
         planted = trace.provenance.get("bug")
         known = {} if planted is None else {"bug": str(planted)}
         return target_spec({"target": "native", **known, **asked})
     if asked:
         return target_spec(asked)
-    if trace.target not in ("sglang", "sglang-unified"):
+    if trace.target not in SGLANG_NAMES:
         raise click.UsageError(
             f"the trace is of target {trace.target!r:.60}; say with --target which"
         )

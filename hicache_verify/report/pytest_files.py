@@ -19,7 +19,7 @@ from hicache_verify.divergence import Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
 from hicache_verify.report.upstream import plan
-from hicache_verify.targets import NATIVE
+from hicache_verify.targets import NATIVE, SGLANG_RUST, SGLANG_UNIFIED
 from hicache_verify.trace import Trace
 
 
@@ -31,7 +31,7 @@ def write_pytest_files(
     Plain calls are known for HiRadixCache, and not for UnifiedRadixCache.
     """
     texts = {"replay": replay_file}
-    if trace.target != "sglang-unified":
+    if trace.target not in (SGLANG_UNIFIED, SGLANG_RUST):
         texts["upstream"] = upstream_file
     written = []
     for form, make in texts.items():

@@ -105,7 +105,8 @@ class Worker:
 
     def _search(self, leg: Leg) -> LegDone:
         deadline = None if leg.seconds is None else time.monotonic() + leg.seconds
-        canary = Canary(leg, self._journal, self._connection.send)
+        unobserved = self._factory.description.unobserved
+        canary = Canary(leg, self._journal, self._connection.send, unobserved)
         session = Session(
             self._factory,
             self._journal,

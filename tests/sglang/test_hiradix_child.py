@@ -267,7 +267,9 @@ def _factory(version: str, cache: str) -> Any:
     from hicache_impl.sglang.source import Release
     from hicache_impl.sglang.unified.target import UnifiedFactory
 
-    loaded = load(Release(version), cache=cache)
+    loaded = load(Release(version), cache="hiradix" if cache == "hiradix" else "unified")
+    if cache == "unified-rust":
+        return UnifiedFactory(loaded, "rust")
     return UnifiedFactory(loaded) if cache == "unified" else HiRadixFactory(loaded)
 
 

@@ -59,9 +59,7 @@ IN_CORE = Places(
 )
 
 #: The Rust core shows no nodes: here a node is its id.
-IN_RUST = attrs.evolve(
-    IN_CORE, node=_second, node_or_none=_second, handle=_itself
-)
+IN_RUST = attrs.evolve(IN_CORE, node=_second, node_or_none=_second, handle=_itself)
 
 TABLE = (
     (Range(before="0.5.17"), IN_CACHE),

@@ -18,7 +18,7 @@ import torch
 
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
-from hicache_impl.sglang.observe import Nodes, PathOf, slots_of
+from hicache_impl.sglang.observe import Nodes, slots_of
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
@@ -102,8 +102,8 @@ class RustNodes(Nodes):
     """The nodes of one Rust core. Named once: the path to a node's end never changes."""
 
     def __init__(self, calls: RustCalls) -> None:
-        self.calls, self.core = calls, calls.tree
-        self.by_path: dict[Path, Node | None] = {}
+        super().__init__(calls)  # type: ignore[arg-type]
+        self.core = calls.tree
         self._full = int(calls.full)
         self._names: dict[int, Path] = {}
         self._lengths: dict[int, int] = {}
@@ -241,6 +241,3 @@ class RustObserver(UnifiedObserver):
 
     def _node_of(self, ongoing: Any) -> Any:
         return None if ongoing is None else ongoing[0]
-
-
-__all__ = ["NOT_SHOWN", "PathOf", "RustCalls", "RustNodes", "RustObserver", "refuse_unloadable"]

@@ -41,7 +41,10 @@ BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
     PYTHON_CORE: (Calls, UnifiedObserver),
     RUST_CORE: (RustCalls, RustObserver),
 }
-UNOBSERVED = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
+UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
+
+#: What traces and reports call them.
+NAMES = {PYTHON_CORE: "sglang-unified", RUST_CORE: "sglang-unified-rust"}
 
 
 class UnifiedTarget:
@@ -232,7 +235,7 @@ class UnifiedFactory:
     def _describe(self) -> Description:
         version = self.loaded.version
         return Description(
-            target="sglang-unified",
+            target=NAMES[self.core],
             release=version,
             origin=self.loaded.located.told_by,
             eviction_policies=releases.eviction_policies(version),

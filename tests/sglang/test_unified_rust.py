@@ -1,0 +1,192 @@
+"""The Rust tree core of UnifiedRadixCache: it answers and shows what the Python core does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from test_hiradix_child import ROOT, Step, pages, run, sizes
+
+from hicache_impl.sglang.releases import KNOWN_UNIFIED
+from hicache_impl.sglang.unified import rust
+from hicache_model.operations import (
+    AbortRequest,
+    BeginRequest,
+    CompleteLoads,
+    CompleteWrites,
+    DecodeRequest,
+    EvictDevice,
+    EvictHost,
+    ExtendRequest,
+    FinishRequest,
+    Insert,
+    LoadBack,
+    Lock,
+    LockHost,
+    Match,
+    Operation,
+    Reset,
+    RetractRequest,
+    StartLoads,
+    StartWrites,
+    Unlock,
+    UnlockHost,
+)
+
+NEWEST = KNOWN_UNIFIED[-1]
+RELEASES = [v for v in KNOWN_UNIFIED if v in rust.TELLS_PATHS]
+
+on_its_python = pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or sys.platform != "linux",
+    reason="the wheels' Rust extension is for CPython 3.11 on Linux",
+)
+each_release = pytest.mark.parametrize(
+    "version",
+    [v if v == NEWEST else pytest.param(v, marks=pytest.mark.slow) for v in RELEASES],
+)
+
+
+def scripts(page: int) -> dict[str, tuple[Operation, ...]]:
+    def insert(*numbers: int, **more: Any) -> Insert:
+        return Insert(pages(page, *numbers), **more)
+
+    a, b, ab = pages(page, 1, 2), pages(page, 1, 3), pages(page, 1)
+    written = StartWrites(), CompleteWrites(1)
+    return {
+        "split and evict": (
+            *(insert(1, 2), insert(1, 3), insert(1, 2, namespace="n"), *written),
+            *(Match(ab), EvictDevice(2 * page), EvictHost(page), Match(b)),
+        ),
+        "load back": (
+            *(insert(1, 2), insert(1, 3), *written, EvictDevice(3 * page), LoadBack(a)),
+            *(LoadBack(b, quota=0), StartLoads(), CompleteLoads(1), Match(a)),
+        ),
+        "locks and pins": (
+            *(insert(1, 2), insert(1, 3), *written, Lock(a), LockHost(b)),
+            *(EvictDevice(3 * page), EvictHost(2 * page), Unlock(a), EvictDevice(page)),
+            *(UnlockHost(b), EvictHost(page)),
+        ),
+        "requests": (
+            *(insert(1, 2), *written, BeginRequest(1, pages(page, 1, 2, 3), chunk=page)),
+            *(ExtendRequest(1, 2 * page), DecodeRequest(1, 5), FinishRequest(1)),
+            *(BeginRequest(2, pages(page, 1, 4), chunk=page), RetractRequest(2)),
+            *(BeginRequest(3, pages(page, 1, 5), chunk=page), AbortRequest(3), Reset()),
+        ),
+    }
+
+
+def shown(step: Step) -> Any:
+    """What both cores show of a step."""
+    hidden = ("lock=", "pin=", "hits=", "priority=", "D", "H")
+    nodes = {
+        path: [word for word in text.split() if not word.startswith(hidden)]
+        for path, text in step.nodes.items()
+    }
+    totals = ("evictable", "protected", "device free", "host free", "transfers", "requests")
+    slots = "device slots", "host slots", "locks", "strays"
+    return step.outcome, nodes, [step[name] for name in (*totals, *slots)]
+
+
+@on_its_python
+@each_release
+@pytest.mark.parametrize("page", [1, 4])
+@pytest.mark.parametrize("policy", ["write_back", "write_through", "write_through_selective"])
+@pytest.mark.parametrize("name", list(scripts(1)))
+def test_it_does_and_shows_what_the_python_core_does(
+    version: str, page: int, policy: str, name: str
+) -> None:
+    script = scripts(page)[name]
+    steps = [
+        run(version, sizes(page, write_policy=policy), *script, cache=cache)
+        for cache in ("unified", "unified-rust")
+    ]
+    for operation, python, compiled in zip(script, *steps, strict=True):
+        assert shown(compiled) == shown(python), operation
+
+
+@on_its_python
+@each_release
+def test_it_agrees_with_the_model_and_the_report_says_what_was_not_compared(
+    version: str, tmp_path: Path
+) -> None:
+    done = command(
+        tmp_path,
+        *("run", "--cache", "unified", "--core", "rust", "--release", version),
+        *("--write-policy", "all", "--page-size", "1,4", "--eviction-policy", "lru,priority"),
+        *("--examples", "8", "--source-of-operations", "random", "--workers", "1"),
+    )
+    if done.returncode == 2:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second, *_ = done.stdout.splitlines()
+    assert first.startswith(f"sglang-unified-rust {version} from ")
+    assert second.endswith("does not show it: lock counts, host pins, leaf sets, eviction order")
+
+
+# -- what is said where it cannot be loaded --------------------------------------------------------
+
+
+def loaded(root: Path, version: str = NEWEST, lowest: int = 0, highest: int = 99) -> Any:
+    """A release in ``root`` whose extension takes these torch versions."""
+    build = SimpleNamespace(_MIN_SUPPORTED_TORCH=(lowest, 0), _MAX_SUPPORTED_TORCH=(highest, 0))
+    located = SimpleNamespace(root=root)
+    return SimpleNamespace(version=version, located=located, module=lambda name: build)
+
+
+def with_extension(root: Path, name: str) -> Path:
+    folder = root / "srt" / "mem_cache" / "rust_tree_core"
+    folder.mkdir(parents=True)
+    (folder / name).touch()
+    return root
+
+
+def refusal(release: Any) -> str:
+    with pytest.raises(rust.WrongCore, match="--core python runs the other core") as raised:
+        rust.refuse_unloadable(release)
+    (line,) = str(raised.value).splitlines()
+    return line
+
+
+def test_a_release_that_does_not_tell_its_nodes_is_refused(tmp_path: Path) -> None:
+    assert "0.5.22 is the first that can be run" in refusal(loaded(tmp_path, "0.5.20"))
+
+
+def test_a_source_tree_without_an_extension_is_refused(tmp_path: Path) -> None:
+    assert "there is no compiled extension in " in refusal(loaded(tmp_path))
+
+
+def test_an_extension_for_another_python_is_refused(tmp_path: Path) -> None:
+    root = with_extension(tmp_path, "mem_cache.cpython-300-riscv.so")
+    assert "its extension is mem_cache.cpython-300-riscv.so, which this" in refusal(loaded(root))
+
+
+def test_another_torch_is_refused(tmp_path: Path) -> None:
+    root = with_extension(tmp_path, f"mem_cache{rust.EXTENSION_SUFFIXES[0]}")
+    said = refusal(loaded(root, lowest=98))
+    assert f"it needs torch 98.0 to 99.0, and this is torch {torch.__version__}" in said
+
+
+def test_the_command_line_says_so_and_exits_with_2(tmp_path: Path) -> None:
+    options = ("--cache", "unified", "--core", "rust", "--release", "0.5.18")
+    done = command(tmp_path, "run", *options, "--examples", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    if "cannot be reached" not in line:
+        assert "the Rust tree core of sglang 0.5.18 cannot be loaded" in line
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hicache_verify", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
