@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hicache_model.configuration import WRITE_POLICIES
+from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_verify import events
 from hicache_verify.campaigns.canary import BUG, Canary
 from hicache_verify.campaigns.cells import Cell
@@ -16,17 +17,25 @@ from hicache_verify.workers.messages import Leg, Reply, Sung
 from tests.verify.test_campaign import Ran
 
 LAW = "device-leaves"
+UNSEEN = (LOCKS, PINS, LEAF_SETS, ORDER)
 
 
 class Heard:
     """A canary beside a journal, and what it sang."""
 
-    def __init__(self, cell: Cell, seed: int = 0, after: int | None = 0, every: int = 100) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        seed: int = 0,
+        after: int | None = 0,
+        every: int = 100,
+        unobserved: tuple[str, ...] = (),
+    ) -> None:
         fd = journals.make_file()
         self.journal, self.reader = Journal(fd), JournalReader(fd)
         self.said: list[Reply] = []
         leg = Leg(cell, "random", seed, None, None, canary_after=after, canary_every=every)
-        self.canary = Canary(leg, self.journal, self.said.append)
+        self.canary = Canary(leg, self.journal, self.said.append, unobserved)
 
 
 @pytest.mark.parametrize("write_policy", WRITE_POLICIES)
@@ -38,6 +47,19 @@ def test_it_is_found_in_every_cell(write_policy: str, page_size: int, eviction_p
         (song,) = heard.said
         assert isinstance(song, Sung)
         assert (song.bug, song.law, song.found) == (BUG, LAW, True)
+
+
+@pytest.mark.parametrize("write_policy", WRITE_POLICIES)
+@pytest.mark.parametrize(("page_size", "eviction_policy"), [(1, "lru"), (4, "slru"), (16, "mru")])
+def test_it_is_found_by_one_who_sees_no_leaf_sets(
+    write_policy: str, page_size: int, eviction_policy: str
+) -> None:
+    for seed in range(5):
+        heard = Heard(Cell(write_policy, page_size, eviction_policy), seed, unobserved=UNSEEN)
+        heard.canary.look()
+        (song,) = heard.said
+        assert isinstance(song, Sung)
+        assert (song.bug, song.found) == (BUG, True)
 
 
 def test_a_policy_that_is_the_users_code_cannot_silence_it() -> None:
