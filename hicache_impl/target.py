@@ -7,7 +7,7 @@ it (deadlines, journals, minimizing) is the engine's business.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -53,6 +53,14 @@ class Target(Protocol):
 
         Costs in proportion to the nodes asked for; ``complete`` is false.
         """
+
+
+@runtime_checkable
+class ChecksItself(Protocol):
+    """A target whose cache has a check of its own invariants."""
+
+    def own_check(self) -> tuple[str, ...]:
+        """What that check finds wrong, a line each; changes nothing."""
 
 
 class TargetFactory(Protocol):

@@ -607,6 +607,33 @@ ROWS: tuple[Row, ...] = (
         "unified_radix_cache.py, checkpoint_into_tree",
         UNIFIED,
     ),
+    Row(
+        "own_check",
+        "right",
+        "0.5.9",
+        None,
+        "The cache has no check of its own invariants, or one that is right.",
+        "hiradix_cache.py",
+    ),
+    Row(
+        "own_check",
+        "right",
+        "0.5.13",
+        "0.5.17",
+        "The cache has no check of its own invariants, or one that is right.",
+        "unified_radix_cache.py, sanity_check",
+        UNIFIED,
+    ),
+    Row(
+        "own_check",
+        "misses_loads",
+        "0.5.18",
+        None,
+        "The cache's own check says of a node that is on both tiers while a load is under way that "
+        "it is missing among the duplicates. Tolerated: a false alarm, which ends with the load.",
+        "unified_cache/unified_tree_core.py, sanity_check",
+        UNIFIED,
+    ),
 )
 
 
@@ -639,6 +666,7 @@ class Dialect:
     request_counts: str
     unfinished_request: str
     finished_request: str
+    own_check: str
 
     @classmethod
     @functools.cache

@@ -11,7 +11,7 @@ from hicache_model.operations import Operation
 from hicache_model.snapshot import Node, Path
 
 KINDS = ("law", "outcome", "state", "data", "crash", "hang", "death")
-ORACLES = ("law", "model", "engine")
+ORACLES = ("law", "model", "engine", "target")
 
 
 @attrs.define(frozen=True, slots=True)
@@ -29,9 +29,10 @@ class Divergence:
 
     ``law`` is the identifier of the law that broke. ``kind`` is ``law`` (a law judged the snapshot
     or the step), ``outcome`` or ``state`` (the model predicted otherwise), ``data`` (wrong bytes),
-    ``crash`` (the target raised), ``hang`` or ``death``. ``oracle`` says who spoke. ``step`` counts
-    operations from 0. ``place`` is ``module:function:line`` in the target for an exception.
-    ``resembles`` is the public issue that it looks like, when the catalogue knows one.
+    ``crash`` (the target raised), ``hang`` or ``death``. ``oracle`` says who spoke: ``target`` if
+    the cache's own check complains. ``step`` counts operations from 0. ``place`` is
+    ``module:function:line`` in the target for an exception. ``resembles`` is the public issue that
+    it looks like, when the catalogue knows one.
     """
 
     kind: str

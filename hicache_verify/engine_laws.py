@@ -5,6 +5,7 @@ from __future__ import annotations
 SENTENCES = {
     "answer": "An operation answers what the model predicts.",
     "transition": "An operation changes the facts as the model predicts.",
+    "own-check": "The cache's own check of its invariants finds nothing wrong.",
     "repeatable": "The same operations have the same effect every time.",
     "no-crash": "A legal operation raises nothing.",
     "no-hang": "Every operation returns.",

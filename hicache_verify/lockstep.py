@@ -25,6 +25,7 @@ from hicache_model.reference import Reference
 from hicache_model.snapshot import Path, Snapshot
 from hicache_verify.compare import Difference, QuickCompare, explain
 from hicache_verify.divergence import Divergence, NodePair
+from hicache_verify.own_check import complaint
 from hicache_verify.targets import dialect_of
 
 SMALL_TREE = 32
@@ -108,7 +109,11 @@ class Lockstep:
         self, operation: Operation, before: Snapshot, predicted: Outcome
     ) -> Divergence | None:
         self.actual = self._observe()
-        return self._judge(operation, before) or self._contradiction(operation, predicted)
+        return (
+            self._judge(operation, before)
+            or self._contradiction(operation, predicted)
+            or self._complaint(operation)
+        )
 
     def _compare_quickly(
         self, operation: Operation, before: Snapshot, predicted: Outcome
@@ -129,7 +134,15 @@ class Lockstep:
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)
-        return not any(judge(step)) and not any(self._differences())
+        if any(judge(step)) or any(self._differences()):
+            return False
+        return self._own_check() is None
+
+    def _own_check(self) -> str | None:
+        try:
+            return complaint(self.target, self.model.dialect, self.actual)
+        except Exception as error:
+            raise ObservationFailed(error) from error
 
     def _law_step(self, operation: Operation | None, before: Snapshot | None) -> Step:
         return Step(
@@ -177,6 +190,13 @@ class Lockstep:
                 "state", found.law, "model", found.message, operation, found.paths
             )
         return None
+
+    def _complaint(self, operation: Operation) -> Divergence | None:
+        found = self._own_check()
+        if found is None:
+            return None
+        message = f"the cache's own check complains: {found}"
+        return self._divergence("law", "own-check", "target", message, operation)
 
     def _divergence(
         self,

@@ -5,6 +5,8 @@ What the cache raises comes through unchanged.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -106,6 +108,16 @@ class UnifiedTarget:
 
     def observe_at(self, paths: Iterable[Path]) -> Snapshot:
         return self._observer.observe_at(paths)
+
+    def own_check(self) -> tuple[str, ...]:
+        """``sanity_check`` of the cache, which prints its tree where it fails."""
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                self._cache.sanity_check()
+        except AssertionError as error:
+            _, *found = str(error).splitlines()
+            return tuple(line.strip() for line in found) or (str(error),)
+        return ()
 
     # -- lookup and contents
 
