@@ -40,7 +40,7 @@ from hicache_model.operations import (
 )
 
 NEWEST = KNOWN_UNIFIED[-1]
-RELEASES = [v for v in KNOWN_UNIFIED if v in rust.TELLS_PATHS]
+RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
 
 on_its_python = pytest.mark.skipif(
     sys.version_info[:2] != (3, 11) or sys.platform != "linux",
@@ -185,8 +185,9 @@ def refusal(release: Any) -> str:
     return line
 
 
-def test_a_release_that_does_not_tell_its_nodes_is_refused(tmp_path: Path) -> None:
-    assert "0.5.22 is the first that can be run" in refusal(loaded(tmp_path, "0.5.20"))
+def test_a_release_without_one_is_refused(tmp_path: Path) -> None:
+    assert "0.5.19 is the first that has one" in refusal(loaded(tmp_path, "0.5.18"))
+    assert "0.5.20 is the first that can run" in refusal(loaded(tmp_path, "0.5.19"))
 
 
 def test_a_source_tree_without_an_extension_is_refused(tmp_path: Path) -> None:
