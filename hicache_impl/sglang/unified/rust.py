@@ -52,7 +52,7 @@ def _missing(loaded: Loaded) -> Iterator[str]:
     if loaded.version not in SHIPPED:
         yield "0.5.19 is the first that has one"
     if loaded.version not in LOOKED_INTO:
-        yield "it fails for good when asked for a node that has left; 0.5.20 is the first that can run"
+        yield "asked for a node that has left it fails for good; 0.5.20 is the first that can run"
     if not built:
         yield f"there is no compiled extension in {folder} (the wheels of a release have one)"
     if not any(name == f"mem_cache{suffix}" for name in built for suffix in EXTENSION_SUFFIXES):
