@@ -137,6 +137,14 @@ def path_of(finding: Finding) -> Path | None:
     return Path(f"hicache-findings/{finding.divergence.law}-1.jsonl")
 
 
+def test_both_reports_say_what_a_target_does_not_show() -> None:
+    target = attrs.evolve(TARGET, unobserved=("leaf sets", "host pins"))
+    happened = (AGREED[0], attrs.evolve(AGREED[1], target=target), *AGREED[2:])
+    said = "not compared, because this target does not show it: leaf sets, host pins"
+    assert terminal_text(happened).splitlines()[1] == said
+    assert json_report(happened)["unobserved"] == ["leaf sets", "host pins"]
+
+
 def terminal_text(happened: tuple[events.Event, ...], width: int = 100) -> str:
     out = io.StringIO()
     report = Terminal(Console(file=out, width=width, soft_wrap=True, highlight=False), path_of)
