@@ -17,7 +17,7 @@ from hicache_verify.exploration.explore import Exploration, Layer
 from hicache_verify.exploration.exploring import Explorations, Result
 from hicache_verify.findings import Finding
 from hicache_verify.report import json_report
-from hicache_verify.report.finding_text import finding_text, plural
+from hicache_verify.report.finding_text import finding_text, not_compared, plural
 from hicache_verify.report.terminal import WIDTH
 from hicache_verify.targets import TargetSpec
 
@@ -42,6 +42,8 @@ class Layers:
             name = (f"{target.target} {target.release}", "bold")
             self._first()
             self._out.print(Text.assemble(name, f" from {target.origin}, {workers}"))
+            if target.unobserved:
+                self._out.print(Text(not_compared(target)))
 
     def __call__(self, cell: Cell, layer: Layer) -> None:
         self._first()
@@ -107,6 +109,7 @@ def as_json(asked: Explorations, result: Result, path_of: PathOf) -> dict[str, A
         "target": asked.spec.target if target is None else target.target,
         "release": asked.spec.version if target is None else target.release,
         "origin": None if target is None else target.origin,
+        "unobserved": [] if target is None else list(target.unobserved),
         "verdict": result.verdict,
         "message": result.problem,
         "interrupted": result.interrupted,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
+from hicache_impl.target import Description
 from hicache_verify.engine_laws import sentence
 from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.report import words
@@ -33,6 +34,12 @@ def after(found: FoundAfter) -> str:
         f"after {plural(found.examples, 'example')}, {plural(found.operations, 'operation')}, "
         f"{found.seconds:.1f} s"
     )
+
+
+def not_compared(target: Description) -> str:
+    """Of a target that does not show everything: what nothing is concluded from."""
+    unseen = ", ".join(target.unobserved)
+    return f"not compared, because this target does not show it: {unseen}"
 
 
 def plural(count: int, noun: str) -> str:

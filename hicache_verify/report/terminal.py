@@ -13,7 +13,7 @@ from hicache_verify import events
 from hicache_verify.findings import Finding
 from hicache_verify.report import words
 from hicache_verify.report.coverage import tables
-from hicache_verify.report.finding_text import after, finding_text, plural
+from hicache_verify.report.finding_text import after, finding_text, not_compared, plural
 
 WIDTH = 100
 
@@ -60,8 +60,7 @@ class Terminal:
         rest = f" from {target.origin}, seed {event.seed}{workers}, {_limits(event)}"
         self._out.print(Text.assemble(name, rest))
         if target.unobserved:
-            unseen = ", ".join(target.unobserved)
-            self._out.print(Text(f"not compared, because this target does not show it: {unseen}"))
+            self._out.print(Text(not_compared(target)))
         if event.left_out:
             missing = ", ".join(event.left_out)
             self._out.print(Text(f"left out, because this release lacks it: {missing}", "yellow"))

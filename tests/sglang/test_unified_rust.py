@@ -207,6 +207,8 @@ def test_another_torch_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_line_says_so_and_exits_with_2(tmp_path: Path) -> None:
     options = ("--cache", "unified", "--core", "rust", "--release", "0.5.18")
+    examined = command(tmp_path, "doctor", *options)
+    assert examined.returncode == 2
     done = command(tmp_path, "run", *options, "--examples", "1")
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
