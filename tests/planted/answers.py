@@ -120,7 +120,7 @@ ANSWERS = (
     Planted(
         "load_back_ignores_its_quota",
         BACK,
-        ("answer",),
+        ("within-quota", "answer"),
         (
             Edit(
                 CACHE,
@@ -131,11 +131,15 @@ ANSWERS = (
 """,
             ),
         ),
+        Witness(
+            "within-quota",
+            (Insert((1, 1)), EvictDevice(2), LoadBack((1, 1), quota=1)),
+        ),
     ),
     Planted(
         "load_back_counts_its_quota_from_before_its_lock",
         BACK,
-        ("answer",),
+        ("within-quota", "answer"),
         (
             Edit(
                 CACHE,
