@@ -16,11 +16,12 @@ from hicache_verify.cli.options import (
     comma_list,
     cores,
     json_option,
-    sizes,
+    page_size_option,
     target_options,
     target_spec,
+    workers_option,
 )
-from hicache_verify.cli.run import DEFAULT_OUT, MOST_WORKERS, refuse_unwritable, selection
+from hicache_verify.cli.run import DEFAULT_OUT, refuse_unwritable, selection
 
 if TYPE_CHECKING:
     from hicache_verify.exploration.bound import Bound
@@ -50,14 +51,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     metavar="P[,P]|all",
     help="One exploration each.",
 )
-@click.option(
-    "--page-size",
-    callback=sizes,
-    default="1",
-    show_default=True,
-    metavar="N[,N]",
-    help="Tokens a page.",
-)
+@page_size_option
 @click.option(
     "--depth",
     type=click.IntRange(1, 50),
@@ -98,12 +92,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     metavar="SECONDS",
     help="For all explorations together.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
-    metavar="N",
-    help="Processes that explore at the same time.  [default: one a core]",
-)
+@workers_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

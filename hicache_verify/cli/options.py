@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Asked: TypeAlias = Mapping[str, Any]
 """The target options that were given, by name."""
 
+MOST_WORKERS = 1024
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -104,6 +106,22 @@ policy_option = click.option(
     "policy",
     metavar="FILE.py:NAME",
     help="Native, with your own policy; a trace never runs code by itself.",
+)
+
+page_size_option = click.option(
+    "--page-size",
+    callback=sizes,
+    default="1",
+    show_default=True,
+    metavar="N[,N]",
+    help="Tokens a page.",
+)
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    metavar="N",
+    help="Processes that explore at the same time.  [default: one a core]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")

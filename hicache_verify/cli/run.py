@@ -19,10 +19,11 @@ from hicache_verify.cli.options import (
     comma_list,
     cores,
     json_option,
-    sizes,
+    page_size_option,
     target_options,
     target_spec,
     with_own_policy,
+    workers_option,
 )
 from hicache_verify.cli.resuming import take_up
 from hicache_verify.cli.workplace import workplace
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET = 60.0
 DEFAULT_OUT = "hicache-findings"
-MOST_WORKERS = 1024
 SOURCES = {
     "hypothesis": ("hypothesis",),
     "random": ("random",),
@@ -55,14 +55,7 @@ SOURCES = {
     metavar="P[,P]|all",
     help="write_back, write_through, write_through_selective.",
 )
-@click.option(
-    "--page-size",
-    callback=sizes,
-    default="1",
-    show_default=True,
-    metavar="N[,N]",
-    help="Tokens a page.",
-)
+@page_size_option
 @click.option(
     "--eviction-policy",
     callback=comma_list,
@@ -91,12 +84,7 @@ SOURCES = {
     show_default=True,
     help="The same seed and number of workers give the same examples.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1, MOST_WORKERS),
-    metavar="N",
-    help="Processes that explore at the same time.  [default: one a core]",
-)
+@workers_option
 @click.option(
     "--dask",
     metavar="ADDRESS|local",

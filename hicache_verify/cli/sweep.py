@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from hicache_verify.cli.codes import AGREED, COULD_NOT_RUN, DIVERGED, INTERRUPTED
-from hicache_verify.cli.options import CONTEXT, Seconds, comma_list, cores, json_option
-from hicache_verify.cli.run import MOST_WORKERS, refuse_unwritable, selection
+from hicache_verify.cli.options import (
+    CONTEXT,
+    MOST_WORKERS,
+    Seconds,
+    comma_list,
+    cores,
+    json_option,
+)
+from hicache_verify.cli.run import refuse_unwritable, selection
 
 if TYPE_CHECKING:
     from hicache_verify.sweep.matrix import SweepCell

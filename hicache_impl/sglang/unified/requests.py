@@ -11,8 +11,8 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import torch
 
+from hicache_impl.sglang.request_slots import RequestSlots
 from hicache_impl.sglang.unified.request import Req
 from hicache_model import operations as op
 from hicache_model.fingerprint import fingerprints
@@ -41,7 +41,7 @@ class Running:
         return int(self.home.kv_committed_len)
 
 
-class Scheduler:
+class Scheduler(RequestSlots):
     """Plays one request at a time; a batch of a real server holds several."""
 
     def __init__(self, calls: Calls, device_kv: Buffers) -> None:
@@ -137,27 +137,6 @@ class Scheduler:
 
     def _end_of_batch(self) -> None:
         self.calls.ways.end_of_batch(self.calls)
-
-    def _extend_slots(self, request: Running, count: int) -> Any:
-        allocator = self.calls.allocator
-        if self.calls.page_size == 1:
-            return allocator.alloc(count)
-        before = torch.tensor([request.computed])
-        after = before + count
-        return allocator.alloc_extend(before, before, after, after, self._last_slot(request), count)
-
-    def _decode_slots(self, request: Running) -> Any:
-        allocator = self.calls.allocator
-        if self.calls.page_size == 1:
-            return allocator.alloc(1)
-        after = torch.tensor([request.computed + 1])
-        return allocator.alloc_decode(after, after, self._last_slot(request))
-
-    def _last_slot(self, request: Running) -> Any:
-        if request.computed == 0:
-            return torch.tensor([-1])
-        row = self.calls.rows.req_to_token[request.home.req_pool_idx]
-        return row[request.computed - 1 : request.computed].to(torch.int64)
 
     def _compute(self, request: Running, slots: Any) -> None:
         """The forward pass over the next ``len(slots)`` tokens."""
