@@ -5,7 +5,7 @@ What the cache raises comes through unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -13,6 +13,7 @@ import attrs
 from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts, build
 from hicache_impl.sglang.differences import Calls
+from hicache_impl.sglang.driven import DrivenTarget
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, Observer, slots_of
 from hicache_impl.sglang.requests import Scheduler
@@ -22,18 +23,16 @@ from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import (
     Done,
-    Evicted,
     Inserted,
     LoadedBack,
-    LoadsStarted,
     Matched,
     Outcome,
     OutOfMemory,
 )
-from hicache_model.snapshot import Path, Snapshot
+from hicache_model.snapshot import Path
 
 
-class HiRadixTarget:
+class HiRadixTarget(DrivenTarget):
     """Implements hicache_impl.target.Target. ``trusting=False`` observes everything afresh."""
 
     def __init__(self, parts: Parts, configuration: Configuration, trusting: bool = True) -> None:
@@ -71,16 +70,6 @@ class HiRadixTarget:
             op.AbortRequest: scheduler.abort,
         }
 
-    def perform(self, operation: op.Operation) -> Outcome:
-        return self._perform[type(operation)](operation)
-
-    def observe(self, fresh: bool = False) -> Snapshot:
-        """The complete state; ``fresh`` looks again at what seems unchanged."""
-        return self._observer.observe(fresh or self._fresh)
-
-    def observe_at(self, paths: Iterable[Path]) -> Snapshot:
-        return self._observer.observe_at(paths)
-
     # -- lookup and contents
 
     def _match(self, o: op.Match) -> Matched:
@@ -109,23 +98,6 @@ class HiRadixTarget:
         calls.allocator.free(fresh[:prefix_length])
         return Inserted(prefix_length)
 
-    def _evict_device(self, o: op.EvictDevice) -> Evicted:
-        result = self._cache.evict(self._calls.base.EvictParams(num_tokens=o.count))
-        return Evicted(result.num_tokens_evicted)
-
-    def _evict_host(self, o: op.EvictHost) -> Done:
-        self._cache.evict_host(o.count)
-        return Done()
-
-    def _reset(self, o: op.Reset) -> Done:
-        """flush_cache of the scheduler."""
-        self._cache.reset()
-        self._calls.rows.clear()
-        self._calls.allocator.clear()
-        self._locks.clear()
-        self._host_locks.clear()
-        return Done()
-
     # -- transfers
 
     def _load_back(self, o: op.LoadBack) -> LoadedBack:
@@ -134,21 +106,6 @@ class HiRadixTarget:
             return LoadedBack(0)
         loaded, _ = self._calls.load_back(matched, o.quota, None)
         return LoadedBack(len(loaded))
-
-    def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
-        return LoadsStarted(self._cache.ready_to_load_host_cache() >= 0)
-
-    def _complete_writes(self, o: op.CompleteWrites) -> Done:
-        return self._complete(self.parts.controller.ack_write_queue[: o.count])
-
-    def _complete_loads(self, o: op.CompleteLoads) -> Done:
-        return self._complete(self.parts.controller.ack_load_queue[: o.count])
-
-    def _complete(self, acks: list[Any]) -> Done:
-        for ack in acks:
-            ack.finish_event.synchronize()
-        self._cache.check_hicache_events()
-        return Done()
 
     # -- locks
 

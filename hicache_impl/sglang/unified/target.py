@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
 
 from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.driven import DrivenTarget
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, slots_of
 from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
@@ -28,15 +29,13 @@ from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import (
     Done,
-    Evicted,
     Inserted,
     LoadedBack,
-    LoadsStarted,
     Matched,
     Outcome,
     OutOfMemory,
 )
-from hicache_model.snapshot import Path, Snapshot
+from hicache_model.snapshot import Path
 
 #: How each core is called and looked into, and what it does not show.
 BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
@@ -49,7 +48,7 @@ UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 NAMES = {PYTHON_CORE: "sglang-unified", RUST_CORE: "sglang-unified-rust"}
 
 
-class UnifiedTarget:
+class UnifiedTarget(DrivenTarget):
     """Implements hicache_impl.target.Target. ``trusting=False`` observes everything afresh."""
 
     def __init__(
@@ -69,7 +68,7 @@ class UnifiedTarget:
         self._host_locks: list[Held] = []
         scheduler = Scheduler(self._calls, self._device_kv)
         self._observer = make_observer(
-            self._calls,  # type: ignore[arg-type]
+            self._calls,
             self._device_kv,
             scheduler.running,  # type: ignore[arg-type]
             self._locks,
@@ -98,16 +97,6 @@ class UnifiedTarget:
             op.RetractRequest: scheduler.retract,
             op.AbortRequest: scheduler.abort,
         }
-
-    def perform(self, operation: op.Operation) -> Outcome:
-        return self._perform[type(operation)](operation)
-
-    def observe(self, fresh: bool = False) -> Snapshot:
-        """The complete state; ``fresh`` looks again at what seems unchanged."""
-        return self._observer.observe(fresh or self._fresh)
-
-    def observe_at(self, paths: Iterable[Path]) -> Snapshot:
-        return self._observer.observe_at(paths)
 
     def own_check(self) -> tuple[str, ...]:
         """``sanity_check`` of the cache, which prints its tree where it fails."""
@@ -149,23 +138,6 @@ class UnifiedTarget:
         )
         return Inserted(self._cache.insert(params).prefix_len)
 
-    def _evict_device(self, o: op.EvictDevice) -> Evicted:
-        result = self._cache.evict(self._calls.base.EvictParams(num_tokens=o.count))
-        return Evicted(result.num_tokens_evicted)
-
-    def _evict_host(self, o: op.EvictHost) -> Done:
-        self._cache.evict_host(o.count)
-        return Done()
-
-    def _reset(self, o: op.Reset) -> Done:
-        """flush_cache of the scheduler."""
-        self._cache.reset()
-        self._calls.rows.clear()
-        self._calls.allocator.clear()
-        self._locks.clear()
-        self._host_locks.clear()
-        return Done()
-
     # -- transfers
 
     def _load_back(self, o: op.LoadBack) -> LoadedBack:
@@ -178,23 +150,8 @@ class UnifiedTarget:
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)
 
-    def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
-        return LoadsStarted(self._cache.ready_to_load_host_cache() >= 0)
-
     def _start_writes(self, o: op.StartWrites) -> Done:
         self._cache.flush_pending_backups()
-        return Done()
-
-    def _complete_writes(self, o: op.CompleteWrites) -> Done:
-        return self._complete(self.parts.controller.ack_write_queue[: o.count])
-
-    def _complete_loads(self, o: op.CompleteLoads) -> Done:
-        return self._complete(self.parts.controller.ack_load_queue[: o.count])
-
-    def _complete(self, acks: list[Any]) -> Done:
-        for ack in acks:
-            ack.finish_event.synchronize()
-        self._cache.check_hicache_events()
         return Done()
 
     # -- locks
