@@ -12,7 +12,7 @@ from typing import cast
 import attrs
 
 from hicache_impl.target import Description, TargetFactory
-from hicache_model.dialects import CACHES, UNIFIED, Dialect
+from hicache_model.dialects import CACHES, HIRADIX, UNIFIED, Dialect
 
 DEFAULT_RELEASE = "0.5.18"
 NATIVE = "native"
@@ -31,7 +31,7 @@ class BadTarget(ValueError):
 class TargetSpec:
     """What to run: one release, one source tree or the installed package of ``target``.
 
-    ``cache`` is ``hiradix`` or ``unified``; None stands for the one that the release is known for
+    ``cache`` is ``hiradix`` or ``unified``; None stands for the one that the release's servers use
     (``releases.default_cache``). ``core`` is the tree core of a unified one.
     ``target`` ``sglang-unified`` and ``sglang-unified-rust``, the names in traces, are short for
     the unified cache of ``sglang``, the second with the Rust core.
@@ -128,6 +128,11 @@ class TargetSpec:
         if self.source is not None or self.installed or self.has_no_releases:
             return None
         return DEFAULT_RELEASE if self.release is None else self.release
+
+
+def recorded_on(target: str, release: str) -> TargetSpec:
+    """What a trace with this header ran on: in a header, ``sglang`` is always HiRadixCache."""
+    return TargetSpec(target, release, cache=HIRADIX if target == SGLANG else None)
 
 
 def open_factory(spec: TargetSpec) -> TargetFactory:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hicache_verify.report.listing import listing
-from hicache_verify.targets import TargetSpec
+from hicache_verify.targets import TargetSpec, recorded_on
 from hicache_verify.trace import Trace
 from hicache_verify.workers.executor import LocalExecutor
 from hicache_verify.workers.messages import Attempt, Case
@@ -21,7 +21,7 @@ def divergence_report(trace: Trace, spec: TargetSpec | None = None) -> str | Non
     It runs on the trace's own release unless ``spec`` names another target. Raises IllegalTrace,
     and CannotRun where the target is not to be had.
     """
-    spec = spec or TargetSpec(trace.target, trace.release)
+    spec = spec or recorded_on(trace.target, trace.release)
     limits = Limits()
     runner = Runner(LocalExecutor(limits), spec, limits)
     done = runner.run(Attempt(Case(trace.configuration, trace.operations), keep_steps=True))

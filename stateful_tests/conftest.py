@@ -7,8 +7,9 @@ from typing import TypeAlias
 
 import pytest
 
+from hicache_impl.sglang.releases import default_cache
 from hicache_impl.target import TargetFactory
-from hicache_model.dialects import CACHES, HIRADIX
+from hicache_model.dialects import CACHES
 from hicache_verify.targets import DEFAULT_RELEASE, TargetSpec, open_factory
 from stateful_tests import profiles
 
@@ -29,8 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cache",
         choices=list(CACHES),
-        default=HIRADIX,
-        help="which of its caches they run on (default hiradix)",
+        default=None,
+        help="which of its caches they run on (default: what its servers use)",
     )
 
 
@@ -47,8 +48,8 @@ def release(pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def cache(pytestconfig: pytest.Config) -> str:
-    return str(pytestconfig.getoption("--cache"))
+def cache(release: str, pytestconfig: pytest.Config) -> str:
+    return str(pytestconfig.getoption("--cache") or default_cache(release))
 
 
 @pytest.fixture(scope="session")

@@ -139,7 +139,7 @@ def start_afresh(loaded: Loaded, configuration: Sizes) -> None:
 def host_ratio(configuration: Sizes) -> float:
     """The ratio from which the release's formula makes exactly ``host_slots``.
 
-    (int(device * ratio) // page + 1) * page, in every release (FACTS 2).
+    (int(device * ratio) // page + 1) * page, in every release.
     """
     wanted = configuration.host_slots - configuration.page_size
     return (wanted + 0.5) / configuration.device_slots

@@ -1,7 +1,7 @@
 """The clock of a run: every reading is one tick later than the one before.
 
 Eviction orders compare access times and break ties by iterating over a set; with distinct times
-the order is a function of the operations alone (FACTS 3, policies).
+the order is a function of the operations alone.
 """
 
 from __future__ import annotations

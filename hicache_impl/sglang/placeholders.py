@@ -109,7 +109,7 @@ def _new_pages(
 
 
 def _page_hash(tokens: Any, prior: str | None = None, page_size: int = 1) -> list[str]:
-    """Chained digests of pages, as FACTS 2 says of ``get_native_hash`` (from 0.5.15)."""
+    """Chained digests of pages, in the place of ``get_native_hash`` (from 0.5.15)."""
     digests = []
     for start in range(0, len(tokens) - page_size + 1, page_size):
         digest = hashlib.sha256(bytes.fromhex(prior) if prior else b"")

@@ -1,7 +1,7 @@
 """What differs between releases, as data. Nothing else in this package compares versions.
 
 Ranges are half open: ``since`` is the first release in it, ``before`` the first one after it. The
-facts are of the releases' own sources (FACTS 2).
+facts are of the releases' own sources.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ KNOWN_UNIFIED = (
 KNOWN_OF = {HIRADIX: KNOWN, UNIFIED: KNOWN_UNIFIED}
 
 #: From here on HiRadixCache is gone; in 0.5.19 and 0.5.20 it is shipped, and no server uses it.
-ONLY_UNIFIED_SINCE = "0.5.21"
+UNIFIED_SERVES_SINCE = "0.5.19"
 
 CLASSES = {HIRADIX: "HiRadixCache", UNIFIED: "UnifiedRadixCache"}
 
@@ -104,8 +104,8 @@ ALWAYS = Range()
 
 
 def default_cache(version: str) -> str:
-    """The cache that a release is looked at for when none is named: HiRadixCache while it ships."""
-    return HIRADIX if version in Range(before=ONLY_UNIFIED_SINCE) else UNIFIED
+    """The cache that a release's servers use, which is taken when none is named."""
+    return HIRADIX if version in Range(before=UNIFIED_SERVES_SINCE) else UNIFIED
 
 
 @attrs.define(frozen=True, slots=True)

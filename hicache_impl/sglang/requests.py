@@ -1,7 +1,7 @@
 """What SGLang's scheduler does with a request, call by call, and the request that the cache sees.
 
 Sources: scheduler.py, schedule_policy.py (``add_one_req``), schedule_batch.py (``Req``) and
-mem_cache/common.py, from 0.5.18 mem_cache/allocation.py; FACTS 3, "The scheduler's protocol". The
+mem_cache/common.py, from 0.5.18 mem_cache/allocation.py. The
 forward pass writes the fingerprint of each position into its slot.
 """
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import attrs
+
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.catalogue.entry import Entry, NamedTrace
 from hicache_verify.catalogue.events import (
@@ -23,7 +25,7 @@ from hicache_verify.catalogue.events import (
     TraceDone,
     TraceStarted,
 )
-from hicache_verify.targets import TargetSpec
+from hicache_verify.targets import recorded_on
 from hicache_verify.workers.asking import ask, open_worker, say
 from hicache_verify.workers.autopsy import Ending, judge
 from hicache_verify.workers.executor import Executor, LocalExecutor, Worker
@@ -74,7 +76,7 @@ def play(run: Run, executor: Executor, limits: Limits) -> Iterator[Event]:
     yield RunStarted(run)
     patch = run.entry.patch
     patches = (patch,) if patch and run.patched else ()
-    spec = TargetSpec(target=run.entry.target, release=run.release, patches=patches)
+    spec = attrs.evolve(recorded_on(run.entry.target, run.release), patches=patches)
     worker: Worker | None = None
     try:
         for named in run.entry.traces:

@@ -161,19 +161,19 @@ def trace_with_policy(trace: Trace, asked: Asked, policy: str | None) -> tuple[T
 
 def target_of_trace(trace: Trace, asked: Asked) -> TargetSpec:
     """What the options name, else what the trace was recorded on."""
-    from hicache_verify.targets import SGLANG_NAMES
+    from hicache_verify.targets import SGLANG_NAMES, recorded_on
 
     if trace.target == "native" and set(asked) <= NATIVE_OPTIONS:
         planted = trace.provenance.get("bug")
-        known = {} if planted is None else {"bug": str(planted)}
-        return target_spec({"target": "native", **known, **asked})
+        bug = {} if planted is None else {"bug": str(planted)}
+        return target_spec({"target": "native", **bug, **asked})
+    if trace.target in SGLANG_NAMES and not {"target", "cache", "core"} & set(asked):
+        recorded = recorded_on(trace.target, trace.release)
+        where = asked or {"release": trace.release}
+        return target_spec({"target": recorded.target, "cache": recorded.cache, **where})
     if asked:
         return target_spec(asked)
-    if trace.target not in SGLANG_NAMES:
-        raise click.UsageError(
-            f"the trace is of target {trace.target!r:.60}; say with --target which"
-        )
-    return target_spec({"target": trace.target, "release": trace.release})
+    raise click.UsageError(f"the trace is of target {trace.target!r:.60}; say with --target which")
 
 
 def read_trace(path: Path) -> Trace:

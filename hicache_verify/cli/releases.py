@@ -9,9 +9,6 @@ import click
 
 from hicache_verify.cli.options import CONTEXT, json_option
 
-UNIFIED_SERVES_SINCE = "0.5.19"
-"""From here on the file is shipped and no server constructs it (FACTS 1)."""
-
 
 @click.command(context_settings=CONTEXT)
 @json_option
@@ -32,12 +29,11 @@ def _rows() -> list[dict[str, Any]]:
     from hicache_impl.sglang import releases as known
 
     cached = set(fetch.cached_releases())
-    unified = known.order(UNIFIED_SERVES_SINCE)
     return [
         {
             "release": release,
             "cached": release in cached,
-            "serves": "HiRadixCache" if known.order(release) < unified else "UnifiedRadixCache",
+            "serves": known.CLASSES[known.default_cache(release)],
             "caches": [cache for cache in known.KNOWN_OF if release in known.KNOWN_OF[cache]],
             "eviction_policies": list(known.eviction_policies(release)),
             "host_may_be_smaller": known.host_may_be_smaller(release),

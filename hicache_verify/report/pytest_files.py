@@ -59,10 +59,10 @@ def replay_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
     )
 
 
-def _spec(trace: Trace) -> str:
+def _spec(trace: Trace) -> str | None:
     """Our own cache has no releases, but perhaps a bug and a policy of the user's."""
     if trace.target != NATIVE:
-        return "TargetSpec(TARGET, RELEASE)"
+        return None
     given = ["TARGET"]
     if "bug" in trace.provenance:
         given.append("bug=BUG")

@@ -21,6 +21,8 @@ import attrs
 import psutil
 import pytest
 
+from hicache_impl.sglang.releases import default_cache
+
 ROOT = Path(__file__).resolve().parents[2]
 FAST = ("0.5.10.post1", "0.5.18")
 PAGES = (1, 4)
@@ -408,3 +410,11 @@ def test_memory_stays_flat_over_ten_thousand_builds(version: str) -> None:
 
 if __name__ == "__main__":
     print(json.dumps(gather(json.loads(sys.argv[1]))))  # noqa: T201 - the child's answer
+
+
+@pytest.mark.parametrize(
+    ("version", "cache"),
+    [("0.5.18", "hiradix"), ("0.5.19", "unified"), ("0.5.20", "unified"), ("0.5.23", "unified")],
+)
+def test_the_cache_taken_is_the_one_that_servers_use(version: str, cache: str) -> None:
+    assert default_cache(version) == cache

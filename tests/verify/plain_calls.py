@@ -26,7 +26,7 @@ WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
 
 
 def main(release: str, examples: int) -> int:
-    factory: Any = open_factory(TargetSpec(release=release))
+    factory: Any = open_factory(TargetSpec(release=release, cache="hiradix"))
     compared = 0
     for seed in range(examples):
         random = Random(seed)

@@ -16,6 +16,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert, Match, Operation, Unlock
 from hicache_verify import trace
 from hicache_verify.cli import main
+from hicache_verify.cli.options import target_of_trace
 from hicache_verify.trace import Trace
 from tests.verify.snapshots import pinned
 
@@ -246,6 +247,25 @@ def test_replay_shows_each_step(cli: Any, tmp_path: Path) -> None:
     path = write_trace(tmp_path / "t.jsonl", Insert((1, 2)), EvictDevice(2), Match((1,)))
     ran = cli("replay", path, "--target", HOSTILE + "exits")
     assert ran.out == pinned("replay-death.txt", ran.out)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "cache", "core"),
+    [
+        ("sglang", {"release": "0.5.20"}, "hiradix", None),
+        ("sglang", {"release": "0.5.20", "cache": "unified"}, "unified", None),
+        ("sglang-unified-rust", {"release": "0.5.20"}, None, "rust"),
+        ("sglang-unified-rust", {"release": "0.5.20", "core": "python"}, None, "python"),
+        ("sglang-unified", {"source": "a/tree"}, None, "python"),
+    ],
+)
+def test_a_trace_stays_with_the_cache_that_it_was_recorded_on(
+    recorded: str, asked: dict[str, str], cache: str | None, core: str | None
+) -> None:
+    """Which cache a release's servers use plays no part in it."""
+    spec = target_of_trace(Trace(Configuration(), recorded, "0.5.19", (Insert((1,)),)), asked)
+    assert (spec.cache, spec.tree_core if core else None) == (cache, core)
+    assert spec.is_unified == (cache != "hiradix")
 
 
 def test_an_illegal_operation_is_named_with_its_line(cli: Any, tmp_path: Path) -> None:

@@ -66,7 +66,6 @@ import pytest
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert
-from hicache_verify.targets import TargetSpec
 from hicache_verify.testing import divergence_report
 from hicache_verify.trace import Trace
 
@@ -81,7 +80,7 @@ TRACE = Trace(
 
 
 def test_host_leaves_1():
-    report = divergence_report(TRACE, TargetSpec(TARGET, RELEASE))
+    report = divergence_report(TRACE)
     if report is not None:
         pytest.fail(report, pytrace=False)
 '''
