@@ -68,7 +68,7 @@ ORDERING = (
         imitates="SGLang #18843",
         law="policy-order",
         write_policies=ANY_WRITE_POLICY,
-        length=3,
+        length=2,
         quick=True,
         kinds=Kinds(tree=StaysOld),
     ),
