@@ -12,7 +12,7 @@ from hicache_model import fields
 from hicache_model.policies import is_own_name
 
 WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
-EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru")
+EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru", "tlru")
 
 
 @attrs.define(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def protected_size(nodes: Iterable[Facts]) -> int:
 
 def parent_path(node: Node) -> Path | None:
     """The path of the parent; None for a child of the root."""
-    start = len(node.path.tokens) - node.length
+    start = node.start
     return Path(node.path.namespace, node.path.tokens[:start]) if start > 0 else None
 
 

@@ -577,6 +577,7 @@ def _failed_step(step: Step) -> Iterator[Violation]:
     "within-quota",
     "A load back takes no more than its quota, what it locks above it included.",
     taught_by="SGLang #38481",
+    needs=(LOCKS,),
 )
 def _within_quota(step: Step) -> Iterator[Violation]:
     op, outcome = step.operation, step.outcome
@@ -694,7 +695,7 @@ def _evictable_leaves(step: Step) -> list[Node]:
 def _policy_order(step: Step) -> Iterator[Violation]:
     if step.before is None:
         return
-    policy = named(step.configuration.eviction_policy)
+    policy = named(step.configuration.eviction_policy, step.configuration.page_size)
     old = step.old_family
     if isinstance(step.operation, ops.EvictDevice):
         candidates = [

@@ -17,7 +17,7 @@ OF_NODES: Mapping[str, tuple[str, ...]] = {
     LOCKS: ("lock_ref",),
     PINS: ("host_lock",),
     LEAF_SETS: ("in_device_leaves", "in_host_leaves"),
-    ORDER: ("hit_count", "priority", "last_access", "creation"),
+    ORDER: ("hit_count", "priority", "last_access", "creation", "reach"),
 }
 """Fields of a Node by the observation that they need; every other field is always shown."""
 

@@ -2,7 +2,8 @@
 
 The first group are calls on the cache itself, the second is what a scheduler does with a request.
 Rules of a state machine, lines of a trace, steps of a report and arguments of a target are all
-these objects. Token ids are integers from 0 up; a namespace is upstream's ``extra_key``.
+these objects. Token ids are integers from 0 up. A namespace is upstream's ``extra_key``, and what
+follows a ``#`` in it its ``cache_salt``; to the model it is a name and nothing else.
 """
 
 from __future__ import annotations

@@ -1,22 +1,30 @@
 """The eviction policies: a key for each node, and the node with the least key goes first.
 
-One contract for the model, for laws and for caches: a policy reads four counters and nothing else.
-Meaning and names are those of SGLang's ``mem_cache/evict_policy.py`` (same in 0.5.9 to 0.5.20; slru
-from 0.5.10). Times of last access are unique, and break ties of creation: in UnifiedRadixCache both
-halves of a split are as old as the node was.
+One contract for the model, for laws and for caches: a policy reads six counters and nothing else.
+Meaning and names are those of SGLang's ``mem_cache/evict_policy.py`` (same in 0.5.9 to 0.5.23; slru
+from 0.5.10, tlru from 0.5.21). Times of last access are unique, and break ties of creation: in
+UnifiedRadixCache both halves of a split are as old as the node was.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol, TypeAlias
 
 SLRU_PROTECTED_HITS = 2
 
+TLRU_THRESHOLD, TLRU_ESTIMATE = 3, 1
+"""In pages, as in its paper; the server's defaults of 0 and 0 would make it lru."""
+
 
 class Counters(Protocol):
-    """What a policy may read of a node: hits, ticks of last access and creation, and priority."""
+    """What a policy may read of a node: hits, ticks of last access and creation, and priority.
+
+    ``start`` is the number of tokens above it, and ``reach`` the longest that its path, with what
+    hung below it, ever was.
+    """
 
     @property
     def hit_count(self) -> int: ...
@@ -26,6 +34,10 @@ class Counters(Protocol):
     def creation(self) -> int: ...
     @property
     def priority(self) -> int: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def reach(self) -> int: ...
 
 
 Policy: TypeAlias = Callable[[Counters], tuple[int, ...]]
@@ -66,8 +78,17 @@ def slru(node: Counters) -> tuple[int, ...]:
     return (int(node.hit_count >= SLRU_PROTECTED_HITS), node.last_access)
 
 
+def tlru(node: Counters, page_size: int = 1) -> tuple[int, ...]:
+    """Tail-optimized LRU (arXiv:2510.15152): first what a next prompt can do without.
+
+    That is what begins at the end of all that its conversation ever was, or in the pages before it.
+    """
+    needed = node.reach - (TLRU_THRESHOLD - TLRU_ESTIMATE) * page_size
+    return (int(node.start < needed), node.last_access)
+
+
 POLICIES: Mapping[str, Policy] = {
-    policy.__name__: policy for policy in (lru, lfu, fifo, mru, filo, priority, slru)
+    policy.__name__: policy for policy in (lru, lfu, fifo, mru, filo, priority, slru, tlru)
 }
 
 
@@ -109,8 +130,10 @@ def add_own(name: str, function: Callable[[Counters], int | tuple[int, ...]]) ->
     _own[name] = policy
 
 
-def named(name: str) -> Policy:
+def named(name: str, page_size: int = 1) -> Policy:
     """The policy of this name; UnknownPolicy where there is none."""
+    if name == tlru.__name__:
+        return partial(tlru, page_size=page_size)
     found = POLICIES.get(name) or _own.get(name)
     if found is None:
         hint = f"code that was not given; add --eviction-policy {name}"

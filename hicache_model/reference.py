@@ -76,7 +76,7 @@ class Reference:
         self.dialect = dialect
         self.page_size = configuration.page_size
         self.write_back = configuration.write_policy == "write_back"
-        self.policy = named(configuration.eviction_policy)
+        self.policy = named(configuration.eviction_policy, configuration.page_size)
         self.is_host_leaf = HOST_LEAF[dialect.host_leaf]
         self.tree = Tree(configuration.page_size, dialect, self._note_duplicate)
         self._handlers = {
@@ -673,6 +673,7 @@ class Reference:
             node.priority,
             node.last_access,
             node.creation,
+            node.reach,
         )
 
     def transfers(self) -> tuple[Transfer, ...]:

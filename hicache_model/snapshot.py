@@ -38,7 +38,7 @@ class Node:
     ``length`` is the number of tokens on its own edge. ``device`` and ``host`` are its slots in
     each tier, None where it is not. ``host_lock`` counts pins of the host copy.
     ``in_device_leaves`` and ``in_host_leaves`` say whether the *kept* sets hold it. Times are ticks
-    of a logical clock.
+    of a logical clock. ``reach`` is shown where the policy reads it (policies.Counters).
     """
 
     path: Path
@@ -53,6 +53,12 @@ class Node:
     priority: int = 0
     last_access: int = 0
     creation: int = 0
+    reach: int = 0
+
+    @property
+    def start(self) -> int:
+        """The position of its first own token."""
+        return len(self.path.tokens) - self.length
 
     @property
     def evicted(self) -> bool:

@@ -22,7 +22,8 @@ Edge: TypeAlias = tuple[str | None, tuple[int, ...]]
 class TreeNode:
     """A node ends at ``path`` for as long as it lives; a split only shortens it from above.
 
-    ``transfer`` is ``write``, ``queued load`` or ``load`` until the copy is acknowledged.
+    ``transfer`` is ``write``, ``queued load`` or ``load`` until the copy is acknowledged. ``reach``
+    is the longest prefix that ever ended at it or below it.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class TreeNode:
     priority: int = 0
     last_access: int = 0
     creation: int = 0
+    reach: int = 0
     children: dict[Edge, TreeNode] = attrs.field(factory=dict)
 
     @property
@@ -170,6 +172,7 @@ class Tree:
             priority=lower.priority,
             last_access=now,
             creation=lower.creation if dialect.split_creation == "inherited" else now,
+            reach=lower.reach,
         )
         if dialect.split_refreshes == "lower_half":
             self.touch(lower)
@@ -191,7 +194,16 @@ class Tree:
         parent.children[self.edge(path, node.start)] = node
         self.by_path[path] = node
         self.changed.add(node)
+        self._raise_reach(node)
         return node
+
+    def _raise_reach(self, leaf: TreeNode) -> None:
+        """What is above reaches at least as far; further up it is never less."""
+        node: TreeNode | None = leaf
+        while node is not None and node.reach < len(leaf.path.tokens):
+            node.reach = len(leaf.path.tokens)
+            self.touched.add(node)
+            node = node.parent
 
     def remove(self, node: TreeNode) -> None:
         """Take a node, and what hangs below it, out of the tree."""

@@ -21,7 +21,9 @@ from hicache_model.snapshot import Path
 T = TypeVar("T")
 
 ALPHABET = (1, 2, 3)
-NAMESPACES = (None, None, None, None, None, "a", "b")
+NAMESPACES = (None, None, None, None, None, "a", "#a", "a#a")
+"""What follows ``#`` is a salt: two pairs that only a salt keeps apart, one with the same text."""
+
 MOST_PAGES = 6
 TRIES = 16
 

@@ -21,11 +21,15 @@ class _Sample:
     last_access: int
     creation: int
     priority: int
+    start: int
+    reach: int
 
 
 SAMPLES = tuple(
-    _Sample(hits, created + later, created, priority)
-    for hits, later, created, priority in product((0, 1, 5), (0, 1, 40), (1, 9), (0, 2))
+    _Sample(hits, created + later, created, priority, start, start + beyond)
+    for hits, later, created, priority, start, beyond in product(
+        (0, 1, 5), (0, 1, 40), (1, 9), (0, 2), (0, 4), (1, 9)
+    )
 )
 """Nodes as they occur: none is used before it was made, and the first tick is 1."""
 

@@ -137,6 +137,7 @@ class Nodes:
                     real.priority,
                     real.last_access,
                     real.creation,
+                    real.reach,
                 )
                 if state != entry.state:
                     entry.look(state)
@@ -201,6 +202,7 @@ class Nodes:
             real.priority,
             real.last_access,
             real.creation,
+            real.reach,
         )
 
     def _find(self, path: Path) -> TreeNode | None:

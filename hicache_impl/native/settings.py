@@ -10,7 +10,7 @@ import torch
 
 from hicache_impl.native.transfer import usable_device
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
-from hicache_model.policies import POLICIES, Policy
+from hicache_model.policies import Policy, named
 
 WORD = 8
 """Bytes of a fingerprint: a row is a whole number of them."""
@@ -60,7 +60,7 @@ class Settings:
     @property
     def policy(self) -> Policy:
         chosen = self.eviction_policy
-        return POLICIES[chosen] if isinstance(chosen, str) else chosen
+        return named(chosen, self.page_size) if isinstance(chosen, str) else chosen
 
     @property
     def hits_before_backup(self) -> int:

@@ -248,7 +248,7 @@ def settings_for(configuration: Configuration, device: str) -> Settings:
         layers=configuration.layers,
         device=device,
         write_policy=configuration.write_policy,
-        eviction_policy=named(configuration.eviction_policy),
+        eviction_policy=named(configuration.eviction_policy, configuration.page_size),
         load_back_threshold=configuration.load_back_threshold,
         copies=configuration.copies,
         copy_delay=LATE_CYCLES if configuration.copies == "late" else 0,

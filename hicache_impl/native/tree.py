@@ -19,7 +19,8 @@ class TreeNode:
 
     ``device`` and ``host`` are its slots in each tier, None where it is not there. ``lock_ref``
     counts those who need it, or a node below it, on the device; ``host_lock`` those who need its
-    host copy. ``edge`` is where the parent's ``children`` hold it.
+    host copy. ``edge`` is where the parent's ``children`` hold it. ``start`` tokens are above it,
+    and ``reach`` is the longest that its path, with what hung below it, ever was.
     """
 
     __slots__ = (
@@ -36,6 +37,8 @@ class TreeNode:
         "namespace",
         "parent",
         "priority",
+        "reach",
+        "start",
     )
 
     def __init__(
@@ -54,6 +57,8 @@ class TreeNode:
         self.priority = 0
         self.last_access = 0
         self.creation = 0
+        self.start = 0
+        self.reach = 0
 
     @property
     def evicted(self) -> bool:
@@ -142,8 +147,18 @@ class RadixTree:
         leaf = TreeNode(parent, namespace, tokens[depth:], edge)
         self.touch(leaf)
         leaf.creation = leaf.last_access
+        leaf.start = depth
         parent.children[edge] = leaf
+        self.raise_reach(leaf, len(tokens))
         return leaf
+
+    def raise_reach(self, node: TreeNode, length: int) -> None:
+        """A prefix of ``length`` tokens ends at ``node``; further up no node reaches less."""
+        while node.reach < length:
+            node.reach = length
+            if node.parent is None:
+                return
+            node = node.parent
 
     def split(self, lower: TreeNode, length: int) -> TreeNode:
         """Cut the first ``length`` tokens of a node into a new one above it; returns that one.
@@ -155,6 +170,7 @@ class RadixTree:
         self.divide_slots(upper, lower, length)
         lower.above.children[lower.edge] = upper
         lower.key = lower.key[length:]
+        lower.start += length
         lower.edge = lower.key[: self.page_size]
         lower.parent = upper
         upper.children[lower.edge] = lower
@@ -167,6 +183,7 @@ class RadixTree:
         upper.lock_ref = lower.lock_ref
         upper.hit_count = lower.hit_count
         upper.priority = lower.priority
+        upper.start, upper.reach = lower.start, lower.reach
 
     def divide_slots(self, upper: TreeNode, lower: TreeNode, length: int) -> None:
         """Each half gets its own slots, in both tiers."""

@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.requests import ArrayReq, KvReq, ListReq, SaltedReq, SizedReq
 
@@ -186,7 +187,11 @@ class Calls:
         self._evict_from_tree_cache = loaded.module("mem_cache.common").evict_from_tree_cache
 
     def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        return self._radix_key(self.ways.token_ids(tokens), namespace)
+        parts = self.namespace(namespace)
+        return radix_key(self._radix_key, self.ways.token_ids(tokens), parts)
+
+    def namespace(self, namespace: str | None) -> KeyParts:
+        return parts_of(namespace, self.parts.loaded.version)
 
     def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
         return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))

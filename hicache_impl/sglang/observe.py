@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import torch
 
 from hicache_impl.sglang.differences import Calls
+from hicache_impl.sglang.namespaces import namespace_of
 from hicache_impl.sglang.requests import Running
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
 
@@ -132,7 +133,7 @@ class Seen:
             "host", host_value, self.host_value, self.host_version
         )
         self.value, self.host_value, self.state = value, host_value, state
-        last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf = state
+        last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf, *rest = state
         self.node = Node(
             self.path,
             len(self.key),
@@ -146,6 +147,7 @@ class Seen:
             priority,
             int(last),
             int(creation),
+            *rest,
         )
 
     def _slots(self, tier: str, tensor: Any, before: Any, version: int) -> tuple[Slots | None, int]:
@@ -275,7 +277,7 @@ class Nodes:
 
     def path(self, real: Any) -> Path:
         """All tokens down to the end of this node, by its parents; also of a detached one."""
-        parts, namespace, root = [], real.key.extra_key, self.cache.root_node
+        parts, namespace, root = [], namespace_of(real.key), self.cache.root_node
         while real is not None and real is not root:
             parts.append(real.key.token_ids)
             real = real.parent
@@ -309,7 +311,7 @@ def _counters(real: Any) -> tuple[Any, ...]:
 def named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
     """An entry for a node that is new or hangs elsewhere; an equal path stays the same object."""
     above = parent.tokens if parent is not None else ()
-    path = Path(real.key.extra_key, above + tuple(real.key.token_ids))
+    path = Path(namespace_of(real.key), above + tuple(real.key.token_ids))
     if before is not None and before.path == path:
         if before.key is real.key:
             before.parent = parent

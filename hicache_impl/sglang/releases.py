@@ -198,12 +198,14 @@ LOAD_STREAM = Choice(
 #: Where a host pool that is not larger than the device pool fails an assertion.
 HOST_MUST_BE_LARGER = Range(before="0.5.15")
 
+#: In ``evict_policy.py``; tlru is refused with any other cache than the UnifiedRadixCache.
 _POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority")
-_SLRU = Range(since="0.5.10")
+_LATER_POLICIES = {"slru": Range(since="0.5.10"), "tlru": Range(since="0.5.21")}
 
 
 def eviction_policies(version: str) -> tuple[str, ...]:
-    return _POLICIES + (("slru",) if version in _SLRU else ())
+    later = tuple(name for name, since in _LATER_POLICIES.items() if version in since)
+    return _POLICIES + later
 
 
 def host_may_be_smaller(version: str) -> bool:

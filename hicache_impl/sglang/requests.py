@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import torch
 
+from hicache_impl.sglang.namespaces import KeyParts
 from hicache_impl.sglang.request_slots import RequestSlots
 from hicache_model import operations as op
 from hicache_model.fingerprint import fingerprints
@@ -39,11 +40,11 @@ class Req:
         "rid",
     )
 
-    def __init__(self, rid: str, prompt: Any, outputs: Any, extra_key: str | None, priority: int):
+    def __init__(self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int):
         self.rid = rid
         self.origin_input_ids = prompt
         self.output_ids = outputs
-        self.extra_key = extra_key
+        self.extra_key = namespace.extra_key
         self.priority = priority
         self.last_node: Any = None
         self.prefix_indices: Any = None
@@ -114,13 +115,15 @@ class SizedReq(_PlainReq):
 
 
 class SaltedReq(SizedReq):
-    """0.5.18: a salt beside ``extra_key``; none is used here."""
+    """0.5.18: a salt beside ``extra_key``."""
 
     __slots__ = ("cache_salt",)
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.cache_salt: str | None = None
+    def __init__(
+        self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int
+    ) -> None:
+        super().__init__(rid, prompt, outputs, namespace, priority)
+        self.cache_salt = namespace.cache_salt
 
 
 @attrs.define(slots=True)
@@ -141,9 +144,11 @@ class KvReq(Req):
 
     __slots__ = ("_filled", "cache_salt", "kv")
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.cache_salt: str | None = None
+    def __init__(
+        self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int
+    ) -> None:
+        super().__init__(rid, prompt, outputs, namespace, priority)
+        self.cache_salt = namespace.cache_salt
         self.kv = Kv()
 
     @property
@@ -191,7 +196,8 @@ class Scheduler(RequestSlots):
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls, cache = self.calls, self.calls.cache
         ids = calls.ways.token_ids
-        req = calls.ways.request(str(o.request), ids(o.tokens), ids(()), o.namespace, o.priority)
+        space = calls.namespace(o.namespace)
+        req = calls.ways.request(str(o.request), ids(o.tokens), ids(()), space, o.priority)
         matched = calls.match(o.tokens[:-1], o.namespace)
         first = req.last_node = matched.last_device_node
         req.prefix_indices = matched.device_indices

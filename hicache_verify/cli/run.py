@@ -62,7 +62,7 @@ SOURCES = {
     default="lru",
     show_default=True,
     metavar="P[,P]|all",
-    help="lru, lfu, fifo, mru, filo, priority, slru; for native also your own, FILE.py:NAME.",
+    help="lru, lfu, fifo, mru, filo, priority, slru, tlru; for native also your own, FILE.py:NAME.",
 )
 @click.option(
     "--examples",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
+from hicache_model.policies import tlru
 from hicache_model.reference import Reference, Running
 from hicache_model.snapshot import Node, Path, Snapshot
 from hicache_model.tree import TreeNode
@@ -23,7 +24,7 @@ DIGEST = 16
 
 def state_key(model: Reference, shown: Snapshot) -> bytes:
     """A digest of the state; the same in every process."""
-    state = (_of_model(model), _of_target(shown))
+    state = (_of_model(model), _of_target(shown), _reach(model, shown))
     return blake2b(repr(state).encode(), digest_size=DIGEST).digest()
 
 
@@ -85,6 +86,14 @@ def _of_target(shown: Snapshot) -> object:
         _content(shown.device_kv),
         _content(shown.host_kv),
     )
+
+
+def _reach(model: Reference, shown: Snapshot) -> object:
+    """What hung below each node once, where the policy reads it."""
+    if model.configuration.eviction_policy != tlru.__name__:
+        return None
+    real = _in_order(node for node in shown.nodes.values() if node is not None)
+    return [n.reach for n in _in_order(model.tree.by_path.values())], [n.reach for n in real]
 
 
 def _in_order(nodes: Iterable[T]) -> list[T]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
+from hicache_impl.sglang.namespaces import parts_of
 from hicache_impl.sglang.releases import ALWAYS, Range
 from hicache_model import operations as ops
 from hicache_model.operations import Operation
@@ -175,6 +176,8 @@ def _unsayable(trace: Trace, known: dict[str, str]) -> tuple[int, str] | None:
 
 def _formless(op: Operation, trace: Trace, known: dict[str, str]) -> str | None:
     """Why an operation cannot be said here, as the beginning of a sentence."""
+    if parts_of(getattr(op, "namespace", None), trace.release).cache_salt is not None:
+        return "A cache_salt has no form in plain calls"
     if isinstance(op, ops.StartWrites):
         return "HiRadixCache queues no writes that could be started"
     if not isinstance(op, ops.REQUEST_OPERATIONS):

@@ -303,6 +303,7 @@ VICTIMS = {
     "lfu": (2,),
     "slru": (2,),
     "priority": (3,),
+    "tlru": (2,),
 }
 
 
@@ -321,6 +322,27 @@ def test_the_first_victim_of_each_policy(eviction_policy: str) -> None:
     do(model, ops.EvictDevice(1))
     assert [n.path.tokens for n in model.tree.by_path.values() if n.evicted] == [
         VICTIMS[eviction_policy]
+    ]
+
+
+def test_tlru_takes_the_end_of_a_conversation_first_and_remembers_how_long_it_was() -> None:
+    model = Reference(Configuration("write_through", "tlru"), Dialect.of("0.5.23", "unified"))
+    for operation in (
+        ops.Insert((2, 2, 2)),
+        ops.Insert((1, 1, 1, 1)),
+        ops.Match((1, 1)),
+        ops.StartWrites(),
+        ops.CompleteWrites(1),
+    ):
+        do(model, operation)
+    gone: list[set[tuple[int, ...]]] = []
+    for _ in range(3):
+        do(model, ops.EvictDevice(1))
+        gone.append({n.path.tokens for n in model.tree.by_path.values() if n.evicted})
+    assert [paths.difference(*gone[:i]) for i, paths in enumerate(gone)] == [
+        {(1, 1, 1, 1)},
+        {(2, 2, 2)},
+        {(1, 1)},
     ]
 
 

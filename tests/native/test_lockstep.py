@@ -18,7 +18,7 @@ from hicache_verify.sources.examples import draw_plan
 EXAMPLES = 40
 
 
-@pytest.mark.parametrize("eviction_policy", ["lru", "slru", "priority"])
+@pytest.mark.parametrize("eviction_policy", ["lru", "slru", "priority", "tlru"])
 @pytest.mark.parametrize("page_size", [1, 4, 16])
 @pytest.mark.parametrize("write_policy", WRITE_POLICIES)
 def test_it_agrees_with_the_model_after_every_operation(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_hiradix_child import pages, releases, run, run_anyway, sizes
 
+from hicache_impl.sglang.namespaces import KeyParts
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.requests import ArrayReq, KvReq, ListReq, SaltedReq, SizedReq
 from hicache_model import rules
@@ -428,7 +429,7 @@ def _draw(random: Random, page: int) -> Operation:
     ],
 )
 def test_a_request_has_only_what_its_release_has(kind: Any, absent: tuple[str, ...]) -> None:
-    req = kind("7", [1, 2], [], None, 0)
+    req = kind("7", [1, 2], [], KeyParts(None), 0)
     for name in absent:
         with pytest.raises(AttributeError):
             getattr(req, name)

@@ -334,6 +334,8 @@ def test_releases_lists_what_is_known(cli: Any) -> None:
     assert by_name["0.5.18"]["serves"] == "HiRadixCache"
     assert by_name["0.5.20"]["serves"] == "UnifiedRadixCache"
     assert "slru" not in by_name["0.5.9"]["eviction_policies"]
+    assert "tlru" not in by_name["0.5.20"]["eviction_policies"]
+    assert "tlru" in by_name["0.5.21"]["eviction_policies"]
     assert "0.5.10.post1" in cli("releases").out
 
 

@@ -213,7 +213,7 @@ def test_whatever_shows_makes_another_state(operations: tuple[Operation, ...]) -
 
 FACTS: dict[type, str] = {
     TreeNode: "path length parent on_device on_host lock_ref host_lock transfer hit_count priority "
-    "last_access creation children",
+    "last_access creation reach children",
     Running: "tokens prompt_length namespace priority computed protected inserted anchor",
     Pin: "node start",
 }

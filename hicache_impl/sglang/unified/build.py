@@ -17,6 +17,7 @@ from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.places import places
+from hicache_model.policies import TLRU_ESTIMATE, TLRU_THRESHOLD, tlru
 
 PYTHON_CORE, RUST_CORE = "python", "rust"
 
@@ -41,8 +42,12 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     pools = common.build_pools(loaded, configuration)
     server_args = common.apply_settings(loaded, configuration)
     full = loaded.module(places(loaded.version).components).ComponentType.FULL
-    named = {"tree_core_backend": core} if loaded.version in CORE_IS_A_PARAMETER else {}
-    params = common.init_params(loaded, configuration, pools, tree_components=(full,), **named)
+    named: dict[str, Any] = {"tree_components": (full,)}
+    if loaded.version in CORE_IS_A_PARAMETER:
+        named["tree_core_backend"] = core
+    if configuration.eviction_policy == tlru.__name__:
+        named["eviction_policy_config"] = _in_tokens(configuration.page_size)
+    params = common.init_params(loaded, configuration, pools, **named)
     with _environment(CORE_VARIABLE, core), _environment(BUILD_VARIABLE, "never"):
         cache = loaded.module("mem_cache.unified_radix_cache").UnifiedRadixCache(params)
     cache.init_hicache(server_args, params)
@@ -51,6 +56,14 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     parts = common.parts_of(loaded, cache, host_pool, pools)
     common.finish(parts, configuration)
     return parts
+
+
+def _in_tokens(page_size: int) -> dict[str, int]:
+    """The parameters of tlru (evict_policy.py, ``TLRUStrategy``)."""
+    return {
+        "threshold": TLRU_THRESHOLD * page_size,
+        "next_prompt_estimate": TLRU_ESTIMATE * page_size,
+    }
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.differences import differences
+from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
 from hicache_impl.sglang.unified.places import Places, places
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.ways import ways
@@ -51,7 +52,11 @@ class Calls:
     # -- keys and nodes
 
     def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        return self._radix_key(array("q", tokens), namespace)
+        parts = self.namespace(namespace)
+        return radix_key(self._radix_key, array("q", tokens), parts)
+
+    def namespace(self, namespace: str | None) -> KeyParts:
+        return parts_of(namespace, self.parts.loaded.version)
 
     def node(self, handle: Any) -> Any:
         return self._places.node(self.tree, handle)

@@ -67,6 +67,7 @@ class UnifiedNodes(Nodes):
             real.priority,
             int(real.creation_time),
             *leaves,
+            getattr(real, "_tlru_history_len", 0),  # from 0.5.21, and only where the policy is tlru
         )
         if (
             state == entry.state

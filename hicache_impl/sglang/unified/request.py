@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from hicache_impl.sglang.namespaces import KeyParts
+
 
 @attrs.define(slots=True)
 class Kv:
@@ -66,14 +68,13 @@ class Req:
         "swa_host_hit_length",
     )
 
-    def __init__(self, rid: str, prompt: Any, outputs: Any, extra_key: str | None, priority: int):
+    def __init__(self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int):
         self.rid = rid
         self.origin_input_ids = prompt
         self.output_ids = outputs
         self.full_untruncated_fill_ids = prompt + outputs
-        self.extra_key = extra_key
+        self.extra_key, self.cache_salt = namespace
         self.priority = priority
-        self.cache_salt: str | None = None
         self.session = self.session_id = self.kv_rotation_base = self.finished_len = None
         self.swa_host_hit_length = self.mamba_host_hit_length = 0
         self.skip_radix_cache_insert = self.done = False

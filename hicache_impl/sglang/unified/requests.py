@@ -51,7 +51,8 @@ class Scheduler(RequestSlots):
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls = self.calls
         ids = array("q", o.tokens)
-        req = calls.ways.request(str(o.request), ids, array("q"), o.namespace, o.priority)
+        space = calls.namespace(o.namespace)
+        req = calls.ways.request(str(o.request), ids, array("q"), space, o.priority)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         matched = calls.match(o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from hicache_impl.sglang.namespaces import namespace_of
 from hicache_impl.sglang.observe import slots_of
 from hicache_model.snapshot import Path, Slots
 
@@ -117,7 +118,7 @@ class Names:
             tokens = tuple(key.token_ids)
             length = len(tokens) // self.page_size * self.page_size
             if length:
-                path = Path(key.extra_key, tokens[:length])
+                path = Path(namespace_of(key), tokens[:length])
                 self.paths[step.result.last_device_node] = path
         return step
 

@@ -145,7 +145,8 @@ class UnifiedTarget(DrivenTarget):
         if matched.host_hit_length == 0:
             return LoadedBack(0)
         request = self._calls.ways.request
-        req = request("load back", array("q", o.tokens), array("q"), o.namespace, 0)
+        space = self._calls.namespace(o.namespace)
+        req = request("load back", array("q", o.tokens), array("q"), space, 0)
         req.last_node = matched.last_device_node
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)
