@@ -1,0 +1,292 @@
+"""Planted bugs in the Python core of UnifiedRadixCache: one line each, where the upkeep happens.
+
+They are found as users find theirs: in a source tree (test_planted_source.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hicache_verify.campaigns.cells import Cell
+from tests.planted.bug import BACK, CONTROLLER, SELECTIVE, THROUGH, Edit, Planted
+
+RELEASE = "0.5.23"
+
+CORE = "sglang.srt.mem_cache.unified_cache.unified_tree_core"
+FULL = "sglang.srt.mem_cache.unified_cache.components.full"
+CACHE = "sglang.srt.mem_cache.unified_radix_cache"
+
+
+def _planted(
+    name: str, cell: Cell, found_under: tuple[str, ...], module: str, diff: str
+) -> Planted:
+    return Planted(name, cell, found_under, (Edit(module, diff),), release=RELEASE)
+
+
+_TABLE = (
+    _planted(
+        "host_leaf_asks_whether_a_child_is_on_the_host_alone",
+        BACK,
+        ("host-leaves",),
+        CORE,
+        """
+@@ _is_host_leaf
+-        if len(node.children) > 0:
++        if any(not child.evicted for child in node.children.values()):
+""",
+    ),
+    _planted(
+        "device_leaf_asks_whether_a_child_is_backed_up",
+        THROUGH,
+        ("device-leaves",),
+        CORE,
+        """
+@@ _is_device_leaf
+-            child.component_data[ct].value is not None
++            not child.backuped
+""",
+    ),
+    _planted(
+        "demotion_forgets_the_parent",
+        BACK,
+        ("device-leaves",),
+        CORE,
+        """
+@@ _demote
+-        self._update_evictable_leaf_sets(node.parent)
+""",
+    ),
+    _planted(
+        "revival_forgets_the_parent",
+        BACK,
+        ("device-leaves",),
+        CORE,
+        """
+@@ _unevict_node_on_insert
+-            self._update_evictable_leaf_sets(node.parent)
++            pass
+""",
+    ),
+    _planted(
+        "revival_forgets_the_duplicate",
+        BACK,
+        ("own-check", "transition"),
+        CORE,
+        """
+@@ _unevict_node_on_insert
+-        self._update_duplicate_tracking(node)
+""",
+    ),
+    _planted(
+        "split_forgets_the_load_in_flight",
+        BACK,
+        ("pinned-until-ack",),
+        CORE,
+        """
+@@ _split_node
+-        new_node.load_back_pending_id = child.load_back_pending_id
+""",
+    ),
+    _planted(
+        "split_forgets_the_pin",
+        BACK,
+        ("lock-balance",),
+        FULL,
+        """
+@@ redistribute_on_node_split
+-        new_parent.component_data[ct].host_lock_ref = child_cd.host_lock_ref
+""",
+    ),
+    _planted(
+        "load_back_is_not_counted",
+        BACK,
+        ("sizes",),
+        FULL,
+        """
+@@ commit_hicache_transfer
+-                    self.tree_core.component_evictable_size_[ct] += ledger
++                    pass
+""",
+    ),
+    _planted(
+        "complete_load_keeps_its_pin",
+        BACK,
+        ("lock-balance",),
+        CACHE,
+        """
+@@ loading_check
+-                self.dec_host_lock_ref(node, host_lock_params)
+""",
+    ),
+    _planted(
+        "complete_load_stays_marked",
+        BACK,
+        ("own-check", "transition"),
+        CORE,
+        """
+@@ finish_load_back
+-                node.load_back_pending_id = None
+""",
+    ),
+    _planted(
+        "backup_skips_the_ancestors",
+        SELECTIVE,
+        ("backup-prefix-closed",),
+        CORE,
+        """
+@@ _build_backup_kv_action
+-                chain.append(ancestor)
+""",
+    ),
+    _planted(
+        "complete_write_keeps_its_lock",
+        THROUGH,
+        ("lock-balance",),
+        CACHE,
+        """
+@@ _finish_write_through_ack
+-            self.dec_lock_ref(lock_node_id, lock_params)
++            pass
+""",
+    ),
+    _planted(
+        "only_the_first_queued_write_is_started",
+        THROUGH,
+        ("lock-balance", "bytes"),
+        CONTROLLER,
+        """
+@@ start_writing
+-        op = CacheOperation.merge_ops(self.write_queue)
++        op = CacheOperation.merge_ops(self.write_queue[:1])
+""",
+    ),
+    _planted(
+        "host_pressure_drops_what_is_pinned",
+        BACK,
+        ("locked-stays", "no-crash"),
+        CORE,
+        """
+@@ drop_subtree_no_host
+-                    cd.lock_ref > 0 or cd.host_lock_ref > 0 for cd in cur.component_data
++                    cd.lock_ref > 0 for cd in cur.component_data
+""",
+    ),
+    _planted(
+        "host_pressure_takes_a_pinned_copy",
+        BACK,
+        ("locked-stays",),
+        CORE,
+        """
+@@ _can_reclaim_full_host_duplicate
+-        return cd.host_lock_ref == 0
++        return True
+""",
+    ),
+    _planted(
+        "host_pressure_takes_what_a_load_reads",
+        BACK,
+        ("pinned-until-ack",),
+        CORE,
+        """
+@@ _can_reclaim_full_host_duplicate
+-            or node.load_back_pending_id is not None
+""",
+    ),
+    _planted(
+        "eviction_does_not_go_on_to_the_parent",
+        BACK,
+        ("progress",),
+        FULL,
+        """
+@@ _evict_device_next_node
+-            and lv.parent in self.tree_core.evictable_device_leaves
++            and lv.parent in self.tree_core.evictable_host_leaves
+""",
+    ),
+    _planted(
+        "host_eviction_does_not_count_what_it_freed",
+        BACK,
+        ("transition",),
+        CORE,
+        """
+@@ _evict_host_leaf
+-            tracker[comp.component_type] += hf
++            pass
+""",
+    ),
+    _planted(
+        "unlocking_counts_a_node_that_is_locked_still",
+        BACK,
+        ("sizes",),
+        FULL,
+        """
+@@ release_component_lock
+-            if cd.lock_ref == 1 and cd.value is not None:
++            if cd.lock_ref >= 1 and cd.value is not None:
+""",
+    ),
+    _planted(
+        "reset_keeps_the_host_slots",
+        BACK,
+        ("conservation",),
+        CACHE,
+        """
+@@ _reset_full
+-            self.cache_controller.mem_pool_host.clear()
+""",
+    ),
+    _planted(
+        "lookup_does_not_count_its_last_nodes",
+        BACK,
+        ("longest-prefix",),
+        CORE,
+        """
+@@ _match_prefix_helper
+-                value.append(child.component_data[BASE_COMPONENT_TYPE].value)
++                pass
+""",
+    ),
+    _planted(
+        "request_frees_the_prefix_that_it_shares",
+        BACK,
+        ("single-owner",),
+        CORE,
+        """
+@@ _insert_overlap_step
+-        dup_start = max(0, state.params.prev_prefix_len - state.total_prefix_length)
++        dup_start = 0
+""",
+    ),
+    _planted(
+        "checkpoint_keeps_the_old_lock",
+        BACK,
+        ("lock-balance",),
+        CACHE,
+        """
+@@ checkpoint_into_tree
+-        self.unlock(req.lock)
+""",
+    ),
+    _planted(
+        "checkpoint_does_not_protect_what_it_gave",
+        BACK,
+        ("single-owner",),
+        CACHE,
+        """
+@@ checkpoint_into_tree
+-        req.kv.cache_protected_len = len(new_indices)
+""",
+    ),
+    _planted(
+        "eviction_does_not_wait_for_the_copy",
+        BACK,
+        ("no-crash",),
+        CACHE,
+        """
+@@ _evict_components
+-                            self.writing_check(write_back=True)
+""",
+    ),
+)
+
+UNIFIED: Mapping[str, Planted] = {bug.name: bug for bug in _TABLE}
