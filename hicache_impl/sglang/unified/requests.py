@@ -56,7 +56,7 @@ class Scheduler(RequestSlots):
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         matched = calls.match(o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
-        device_length = req.prefix_len = len(calls.matched_slots(matched))
+        device_length = req.prefix_len = calls.ways.matched_length(matched)
         admission = calls.lock(req.last_node)
         if matched.host_hit_length > 0:
             self._load_back(req, matched)

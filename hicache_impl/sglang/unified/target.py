@@ -113,7 +113,7 @@ class UnifiedTarget(DrivenTarget):
     def _match(self, o: op.Match) -> Matched:
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(self._calls.matched_slots(matched))
-        return Matched(len(slots), matched.host_hit_length, slots)
+        return Matched(self._calls.ways.matched_length(matched), matched.host_hit_length, slots)
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have.

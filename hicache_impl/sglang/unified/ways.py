@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class Ways:
     """The ways of one release."""
 
+    #: match result -> how many tokens it says are on the device.
+    matched_length: Callable[[Any], int]
     #: (calls, match result) -> the device slots of what was found on the device.
     matched_slots: Callable[[Calls, Any], Any]
     #: first answer of init_load_back -> how many tokens were queued for loading.
@@ -60,6 +62,14 @@ class Row:
     releases: Range
     value: Any
     source: str
+
+
+def _told_length(matched: Any) -> int:
+    return int(matched.device_prefix_len)
+
+
+def _length_of_slots(matched: Any) -> int:
+    return len(matched.device_indices)
 
 
 def _slots_of_path(calls: Calls, matched: Any) -> Any:
@@ -158,6 +168,8 @@ IN_19, IN_16_TO_18 = Range(since="0.5.19", before="0.5.20"), Range("0.5.16", "0.
 IN_20_AND_21, BEFORE_20 = Range(since="0.5.20", before="0.5.22"), Range(before="0.5.20")
 
 TABLE = (
+    Row("matched_length", SINCE_22, _told_length, "base_prefix_cache.py MatchResult"),
+    Row("matched_length", BEFORE_22, _length_of_slots, "base_prefix_cache.py MatchResult"),
     Row("matched_slots", SINCE_22, _slots_of_path, "base_prefix_cache.py MatchResult"),
     Row("matched_slots", BEFORE_22, _slots_of_match, "base_prefix_cache.py MatchResult"),
     Row("loaded", SINCE_22, _number, "unified_radix_cache.py init_load_back"),
