@@ -162,12 +162,28 @@ ROWS: tuple[Row, ...] = (
         "hiradix_cache.py, _split_node",
     ),
     Row(
+        "split_hits",
+        "both_halves",
+        "0.5.9",
+        None,
+        "Both halves of a split node have the hits that it had.",
+        "hiradix_cache.py, _split_node",
+    ),
+    Row(
         "split_pins",
         "lower_half",
         "0.5.9",
         None,
         "A pin of a host copy stays with the lower half of a split node.",
         "hiradix_cache.py, _split_node (host_ref_counter is not copied)",
+    ),
+    Row(
+        "host_pins",
+        "counted",
+        "0.5.9",
+        None,
+        "A host copy can be pinned, by several holders at a time.",
+        "hiradix_cache.py, protect_host",
     ),
     Row(
         "host_leaf",
@@ -281,7 +297,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "victim_without_host_room",
         "skip",
-        "0.5.13",
+        "0.5.12",
         "0.5.16",
         "Under write_back a device leaf that the host has no room for is passed over, and the next "
         "victim is tried. Where that leaves too little freed, the law `progress` speaks.",
@@ -301,7 +317,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "scheduler_evicts",
         "request",
-        "0.5.13",
+        "0.5.12",
         "0.5.16",
         "When memory is short the scheduler asks eviction for all tokens of the allocation.",
         "mem_cache/common.py, evict_from_tree_cache",
@@ -319,7 +335,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "abort_in_prefill",
         "waits",
-        "0.5.13",
+        "0.5.12",
         "0.5.13.post1",
         "A request that is aborted between two chunks of its prompt computes the rest first.",
         "scheduler.py, abort_request (to_finish)",
@@ -337,7 +353,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "prompt_boundary",
         "joined",
-        "0.5.13",
+        "0.5.12",
         "0.5.19",
         "A finished request is inserted once; prompt and output may share a node.",
         "unified_radix_cache.py, cache_finished_req (0.5.19)",
@@ -356,7 +372,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "lookup_refreshes",
         "path_afterwards",
-        "0.5.13",
+        "0.5.12",
         None,
         "A lookup gives new times to the path that it found, the root first, when it has ended. "
         "Order only.",
@@ -366,11 +382,20 @@ ROWS: tuple[Row, ...] = (
     Row(
         "hits_under_write_back",
         "none",
-        "0.5.13",
+        "0.5.12",
         None,
         "Hits are counted only to decide on a backup, so under write_back none are, and the "
         "policies lfu and slru order nodes as lru does. Tolerated: order only.",
         "unified_cache/unified_tree_core.py, _inc_hit_count_and_check",
+        UNIFIED,
+    ),
+    Row(
+        "insert_priority_reaches",
+        "nothing",
+        "0.5.12",
+        "0.5.12.post1",
+        "Nodes keep no priority; lru, the only policy, needs none.",
+        "unified_radix_cache.py, UnifiedTreeNode (0.5.12)",
         UNIFIED,
     ),
     Row(
@@ -385,11 +410,21 @@ ROWS: tuple[Row, ...] = (
     Row(
         "split_refreshes",
         "lower_half",
-        "0.5.13",
+        "0.5.12",
         None,
         "A split gives the lower half, which nobody asked for, a newer time than the upper half. "
         "Tolerated: order only. The comment beside it says the opposite.",
         "unified_cache/unified_tree_core.py, _split_node",
+        UNIFIED,
+    ),
+    Row(
+        "split_creation",
+        "now",
+        "0.5.12",
+        "0.5.12.post1",
+        "The upper half of a split node is a new node. Nodes keep no time of creation; their "
+        "numbers tell its order. Order only.",
+        "unified_radix_cache.py, _split_node (0.5.12)",
         UNIFIED,
     ),
     Row(
@@ -402,9 +437,28 @@ ROWS: tuple[Row, ...] = (
         UNIFIED,
     ),
     Row(
+        "split_hits",
+        "lower_half",
+        "0.5.12",
+        "0.5.12.post1",
+        "The upper half of a split node begins without hits, and under write_through_selective is"
+        " backed up at its second hit from then on. Tolerated: it delays a backup.",
+        "unified_radix_cache.py, _split_node (0.5.12)",
+        UNIFIED,
+    ),
+    Row(
+        "split_hits",
+        "both_halves",
+        "0.5.13",
+        None,
+        "Both halves of a split node have the hits that it had.",
+        "unified_cache/unified_tree_core.py, _split_node",
+        UNIFIED,
+    ),
+    Row(
         "split_pins",
         "lower_half",
-        "0.5.13",
+        "0.5.12",
         "0.5.21",
         "A pin of a host copy stays with the lower half of a split node.",
         "unified_cache/components/full.py, redistribute_on_node_split (0.5.21)",
@@ -421,12 +475,39 @@ ROWS: tuple[Row, ...] = (
         UNIFIED,
     ),
     Row(
+        "host_pins",
+        "none",
+        "0.5.12",
+        "0.5.12.post1",
+        "Nothing pins a host copy; there is no storage tier yet that would need it.",
+        "unified_cache_components/full_component.py, acquire_component_lock (0.5.12)",
+        UNIFIED,
+    ),
+    Row(
+        "host_pins",
+        "counted",
+        "0.5.13",
+        None,
+        "A host copy can be pinned, by several holders at a time.",
+        "unified_radix_cache.py, inc_host_lock_ref",
+        UNIFIED,
+    ),
+    Row(
         "host_leaf",
         "no_child",
-        "0.5.13",
+        "0.5.12",
         None,
         "A host leaf is evicted, backed up, neither locked nor pinned, and has no child at all.",
         "unified_cache/unified_tree_core.py, _is_host_leaf",
+        UNIFIED,
+    ),
+    Row(
+        "backup_of_orphan",
+        "refused",
+        "0.5.12",
+        "0.5.12.post1",
+        "A node is backed up only when its parent is; otherwise it waits for its next hit.",
+        "unified_radix_cache.py, write_backup (0.5.12)",
         UNIFIED,
     ),
     Row(
@@ -441,7 +522,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "writes_start",
         "one_by_one",
-        "0.5.13",
+        "0.5.12",
         "0.5.20",
         "A write starts when it is decided, as a transfer of its own.",
         "hybrid_cache_controller.py, write (0.5.20)",
@@ -460,7 +541,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "write_back_waits",
         "each_leaf",
-        "0.5.13",
+        "0.5.12",
         None,
         "Under write_back an eviction waits for the copy of each victim before it goes on.",
         "unified_radix_cache.py, _evict_components",
@@ -469,7 +550,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "host_room_asked",
         "shortfall",
-        "0.5.13",
+        "0.5.12",
         None,
         "A backup without host room asks for what is missing.",
         "unified_radix_cache.py, _execute_kv_backup",
@@ -478,7 +559,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "host_pressure",
         "leaves",
-        "0.5.13",
+        "0.5.12",
         "0.5.17",
         "Host memory is made free by removing host leaves.",
         "unified_cache/unified_tree_core.py, drive_host_eviction (0.5.17)",
@@ -498,7 +579,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "load_back_evicts",
         "shortfall",
-        "0.5.13",
+        "0.5.12",
         None,
         "A load back without device room evicts what is missing.",
         "unified_radix_cache.py, _load_back_transfers",
@@ -507,10 +588,10 @@ ROWS: tuple[Row, ...] = (
     Row(
         "load_pins",
         "until_return",
-        "0.5.13",
+        "0.5.12",
         "0.5.13.post1",
-        "The host copies of a load are pinned while it is decided; then only its device lock keeps "
-        "it.",
+        "The host copies of a load have to stay while it is decided; then only its device lock "
+        "keeps it.",
         "unified_radix_cache.py, load_back (0.5.13)",
         UNIFIED,
     ),
@@ -526,7 +607,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "revived_counts",
         "yes",
-        "0.5.13",
+        "0.5.12",
         None,
         "An insert over an evicted node gives it new device KV and counts a hit.",
         "unified_cache/unified_tree_core.py, _finish_insert_walk_node",
@@ -535,7 +616,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "insert_answers",
         "matched",
-        "0.5.13",
+        "0.5.12",
         None,
         "An insert answers how much was in the tree already, on the device or not.",
         "unified_cache/unified_tree_core.py, _insert_commit_step",
@@ -544,7 +625,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "request_counts",
         "each_insert",
-        "0.5.13",
+        "0.5.12",
         "0.5.21",
         "Each insert that is not a chunk counts a hit on every node it passes; what came as a "
         "chunk waits for the next. Changed by #39444.",
@@ -564,7 +645,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "unfinished_request",
         "matches_again",
-        "0.5.13",
+        "0.5.12",
         "0.5.22",
         "A request that goes on after an insert looks its prefix up again, and locks what it "
         "finds.",
@@ -574,7 +655,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "finished_request",
         "leaves",
-        "0.5.13",
+        "0.5.12",
         "0.5.21",
         "A request that ends leaves the tree as its insert made it.",
         "unified_radix_cache.py, insert_req (0.5.21)",
@@ -617,6 +698,17 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "own_check",
+        "wants_parents",
+        "0.5.12",
+        "0.5.12.post1",
+        "The cache's own check wants the parent of a backed-up node to be backed up, under "
+        "write_back too, which writes back leaf by leaf. Tolerated: a false alarm, out with "
+        "#24585.",
+        "unified_radix_cache.py, sanity_check (0.5.12)",
+        UNIFIED,
+    ),
+    Row(
+        "own_check",
         "right",
         "0.5.13",
         "0.5.17",
@@ -652,7 +744,9 @@ class Dialect:
     insert_priority_reaches: str
     split_refreshes: str
     split_creation: str
+    split_hits: str
     split_pins: str
+    host_pins: str
     host_leaf: str
     backup_of_orphan: str
     writes_start: str

@@ -50,6 +50,8 @@ class Step:
     """The dialect of that name: what a host leaf is in this cache."""
     unobserved: tuple[str, ...] = ()
     """What the snapshots do not show (observations.py)."""
+    split_hits: str = "both_halves"
+    """The dialect of that name: which halves of a split node keep its hits."""
 
     @cached_property
     def family(self) -> Family:
@@ -622,7 +624,8 @@ def _split_neutral(step: Step) -> Iterator[Violation]:
                     tuple(piece.path for piece in pieces),
                 )
         for piece in pieces:
-            if piece.priority < old.priority or piece.hit_count < old.hit_count:
+            hits = piece.hit_count if step.split_hits == "both_halves" else node.hit_count
+            if piece.priority < old.priority or hits < old.hit_count:
                 yield Violation(
                     f"node {path} was split, and its piece {piece.path} lost priority or hits",
                     (piece.path, path),

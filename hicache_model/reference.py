@@ -434,6 +434,8 @@ class Reference:
         Nodes that end within the first ``counted`` tokens have counted this use before.
         """
         already, node, revived_count = 0, self.tree.root, self.dialect.revived_counts == "yes"
+        if self.dialect.insert_priority_reaches == "nothing":
+            priority = 0
         for node in self.tree.walk(path, priority):
             revived = not node.on_device
             if revived:

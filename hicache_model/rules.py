@@ -86,6 +86,8 @@ def _lock(reference: Reference, op: ops.Lock) -> str | None:
 
 
 def _lock_host(reference: Reference, op: ops.LockHost) -> str | None:
+    if reference.dialect.host_pins == "none":
+        return "nothing pins a host copy in this cache"
     path = reference.tree.whole_pages(op.namespace, op.tokens)
     if any(node.on_host for node, _ in reference.tree.peek(path)):
         return None

@@ -168,7 +168,7 @@ class Tree:
             lock_ref=lower.lock_ref,
             host_lock=lower.host_lock if dialect.split_pins == "both_halves" else 0,
             transfer=lower.transfer,
-            hit_count=lower.hit_count,
+            hit_count=lower.hit_count if dialect.split_hits == "both_halves" else 0,
             priority=lower.priority,
             last_access=now,
             creation=lower.creation if dialect.split_creation == "inherited" else now,

@@ -153,6 +153,7 @@ class Lockstep:
             self.actual,
             self.model.dialect.host_leaf,
             self.unobserved,
+            self.model.dialect.split_hits,
         )
 
     def _differences(self) -> Iterator[Difference]:

@@ -124,7 +124,9 @@ class Menu:
 
 def _exists(model: Reference, kind: type[Any]) -> bool:
     """Whether the model's cache knows this kind of operation at all."""
-    return kind is not ops.StartWrites or model.dialect.writes_start == "queued"
+    if kind is ops.StartWrites:
+        return model.dialect.writes_start == "queued"
+    return kind is not ops.LockHost or model.dialect.host_pins == "counted"
 
 
 def _pick(chooser: Chooser, options: Sequence[T]) -> T:

@@ -12,12 +12,24 @@ _MISSING_DUPLICATE = re.compile(r"(Duplicate|Full host coexistence) missing: ")
 """The Python and the Rust core's words for a node on both tiers that is not kept as such."""
 
 
+_PARENT_WITHOUT_COPY = re.compile(r"node \d+ backed up but parent \d+ not backed up")
+
+
 def complaint(target: Target, dialect: Dialect, actual: Snapshot) -> str | None:
     """The first thing that the cache finds wrong with itself; None where it has no such check."""
     if not isinstance(target, ChecksItself):
         return None
-    found = target.own_check()
-    loading = any(transfer.kind == "load" for transfer in actual.transfers)
-    if dialect.own_check == "misses_loads" and loading:
-        found = tuple(line for line in found if not _MISSING_DUPLICATE.match(line))
+    alarm = _false_alarm(target, dialect, actual)
+    found = [line for line in target.own_check() if alarm is None or not alarm.match(line)]
     return found[0] if found else None
+
+
+def _false_alarm(target: Target, dialect: Dialect, actual: Snapshot) -> re.Pattern[str] | None:
+    """What the check says wrongly in this state; None where nothing of that kind is known."""
+    if dialect.own_check == "misses_loads":
+        loading = any(transfer.kind == "load" for transfer in actual.transfers)
+        return _MISSING_DUPLICATE if loading else None
+    if dialect.own_check == "wants_parents":
+        write_back = target.configuration.write_policy == "write_back"
+        return _PARENT_WITHOUT_COPY if write_back else None
+    return None

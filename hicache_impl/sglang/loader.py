@@ -204,8 +204,8 @@ def load(origin: Origin, patches: Iterable[Patch] = (), cache: str = releases.HI
             f"{', patched' if held.patches else ''}; load another in a process of its own"
         )
     _refuse_foreign_sglang()
-    _refuse_too_old(located, cache)
     _refuse_absent_cache(located, cache)
+    _refuse_too_old(located, cache)
     _check_patches(located, patches)
     around = Surroundings()
     finder = Finder(located, patches, around, cache)

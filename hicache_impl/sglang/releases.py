@@ -38,6 +38,8 @@ HIRADIX, UNIFIED = "hiradix", "unified"
 
 #: Releases that ship a UnifiedRadixCache with a host tier, oldest first.
 KNOWN_UNIFIED = (
+    "0.5.12",
+    "0.5.12.post1",
     "0.5.13",
     "0.5.13.post1",
     "0.5.14",
@@ -62,7 +64,7 @@ UNIFIED_SERVES_SINCE = "0.5.19"
 CLASSES = {HIRADIX: "HiRadixCache", UNIFIED: "UnifiedRadixCache"}
 
 #: What an older release's cache does not do.
-LACKS = {HIRADIX: "keeps no evictable_host_leaves", UNIFIED: "is not verified yet"}
+LACKS = {HIRADIX: "keeps no evictable_host_leaves", UNIFIED: "has no host tier"}
 
 #: What is imported: the cache's own module first, then what it would import only when it runs.
 CACHE_MODULES = {
@@ -201,9 +203,14 @@ HOST_MUST_BE_LARGER = Range(before="0.5.15")
 #: In ``evict_policy.py``; tlru is refused with any other cache than the UnifiedRadixCache.
 _POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority")
 _LATER_POLICIES = {"slru": Range(since="0.5.10"), "tlru": Range(since="0.5.21")}
+_LRU_ALONE = Range(before="0.5.13")
+"""Releases whose UnifiedRadixCache looks at access times only."""
 
 
-def eviction_policies(version: str) -> tuple[str, ...]:
+def eviction_policies(version: str, cache: str = HIRADIX) -> tuple[str, ...]:
+    """Those that a cache goes by; it may be given another and not look at it."""
+    if cache == UNIFIED and version in _LRU_ALONE:
+        return ("lru",)
     later = tuple(name for name, since in _LATER_POLICIES.items() if version in since)
     return _POLICIES + later
 

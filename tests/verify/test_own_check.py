@@ -62,5 +62,23 @@ def test_the_false_alarm_is_tolerated_while_a_load_is_under_way_and_only_then(wo
     assert complaint(target, Dialect.of("0.5.17", "unified"), _loading(idle)) == words
 
 
+@pytest.mark.parametrize(
+    ("policy", "due"),
+    [("write_back", "and more"), ("write_through", "node 2 backed up but parent")],
+)
+def test_a_parent_without_a_copy_is_a_false_alarm_under_write_back(policy: str, due: str) -> None:
+    class Alarmed:
+        configuration = Configuration(policy)
+
+        def own_check(self) -> tuple[str, ...]:
+            return ("node 2 backed up but parent 1 not backed up", "and more")
+
+    target: Any = Alarmed()
+    dialect = Dialect.of("0.5.12", "unified")
+    said = complaint(target, dialect, Reference(target.configuration, dialect).snapshot())
+    assert said is not None
+    assert said.startswith(due)
+
+
 def _loading(snapshot: Snapshot) -> Snapshot:
     return attrs.evolve(snapshot, transfers=(Transfer("load", False, ()),))

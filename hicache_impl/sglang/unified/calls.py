@@ -5,7 +5,6 @@ Nodes are known to its callers by handles (places.py).
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,9 +50,13 @@ class Calls:
 
     # -- keys and nodes
 
+    def ids(self, tokens: Iterable[int]) -> Any:
+        """Token ids as this release keeps them."""
+        return self._pools.token_ids(tokens)
+
     def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
         parts = self.namespace(namespace)
-        return radix_key(self._radix_key, array("q", tokens), parts)
+        return radix_key(self._radix_key, self.ids(tokens), parts)
 
     def namespace(self, namespace: str | None) -> KeyParts:
         return parts_of(namespace, self.parts.loaded.version)

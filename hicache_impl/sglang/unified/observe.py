@@ -21,7 +21,7 @@ class UnifiedNodes(Nodes):
     def __init__(self, calls: Calls) -> None:
         super().__init__(calls)  # type: ignore[arg-type]
         self.cache = calls.tree
-        self._full = calls.full
+        self._full, self._age = calls.full, calls.ways.age
 
     def look(self) -> None:
         """Walk the whole tree; a node that did not change keeps its projection."""
@@ -64,8 +64,7 @@ class UnifiedNodes(Nodes):
             data.lock_ref,
             data.host_lock_ref,
             real.hit_count,
-            real.priority,
-            int(real.creation_time),
+            *self._age(real),
             *leaves,
             getattr(real, "_tlru_history_len", 0),  # from 0.5.21, and only where the policy is tlru
         )

@@ -176,3 +176,13 @@ class PoppedReq(RowReq):
 
     def pop_overallocated_kv_cache(self) -> tuple[int, int]:
         return self.kv_committed_len, self.kv_committed_len
+
+
+class FilledReq(PoppedReq):
+    """0.5.12: what is computed is read as a list."""
+
+    __slots__ = ()
+
+    @property
+    def fill_ids(self) -> Any:
+        return self.get_fill_ids()

@@ -7,7 +7,6 @@ forward pass writes the fingerprint of each position into its slot.
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -50,9 +49,9 @@ class Scheduler(RequestSlots):
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls = self.calls
-        ids = array("q", o.tokens)
+        prompt, outputs = calls.ids(o.tokens), calls.ids(())
         space = calls.namespace(o.namespace)
-        req = calls.ways.request(str(o.request), ids, array("q"), space, o.priority)
+        req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         matched = calls.match(o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
@@ -103,13 +102,9 @@ class Scheduler(RequestSlots):
         return self.finish(op.FinishRequest(o.request))
 
     def _load_back(self, req: Req, matched: Any) -> None:
-        """The whole match is pinned and locked until the load has its own locks."""
         calls = self.calls
-        pin = calls.pin(matched.best_match_node)
-        lock = calls.lock(matched.best_match_node)
-        loaded, req.last_node = calls.load_back(matched, None, req)
-        calls.unlock(lock)
-        calls.unpin(pin)
+        with calls.ways.matched_stays(calls, matched.best_match_node):
+            loaded, req.last_node = calls.load_back(matched, None, req)
         req.prefix_len += loaded
 
     def _take_row(self, request: Running) -> None:

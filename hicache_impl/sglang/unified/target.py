@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from array import array
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -145,8 +144,8 @@ class UnifiedTarget(DrivenTarget):
         if matched.host_hit_length == 0:
             return LoadedBack(0)
         request = self._calls.ways.request
-        space = self._calls.namespace(o.namespace)
-        req = request("load back", array("q", o.tokens), array("q"), space, 0)
+        tokens, none = self._calls.ids(o.tokens), self._calls.ids(())
+        req = request("load back", tokens, none, self._calls.namespace(o.namespace), 0)
         req.last_node = matched.last_device_node
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)
@@ -208,7 +207,7 @@ class UnifiedFactory:
             target=NAMES[self.core],
             release=version,
             origin=self.loaded.located.told_by,
-            eviction_policies=releases.eviction_policies(version),
+            eviction_policies=releases.eviction_policies(version, releases.UNIFIED),
             host_may_be_smaller=releases.host_may_be_smaller(version),
             cache=self.loaded.cache,
             unobserved=UNOBSERVED[self.core],

@@ -6,13 +6,16 @@ Nothing else in this package knows a version.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.request import (
+    FilledReq,
     LockedReq,
     PoppedReq,
     PrefixReq,
@@ -40,6 +43,10 @@ class Ways:
     insert_counts: Callable[[int, bool], dict[str, Any]]
     #: (calls, a pin) -> the nodes that it covers.
     pinned: Callable[[Calls, Held], list[Any]]
+    #: node -> its priority, and what is the greater the later it was made.
+    age: Callable[[Any], tuple[int, Any]]
+    #: (calls, handle): what a request matched is kept while it is loaded back.
+    matched_stays: Callable[[Calls, Any], AbstractContextManager[None]]
     #: The request record whose attributes the cache and mem_cache/common.py read.
     request: type[Req]
     #: (calls, rid): the client went away.
@@ -80,7 +87,7 @@ def _slots_of_match(calls: Calls, matched: Any) -> Any:
     return matched.device_indices
 
 
-def _number(loaded: Any) -> int:
+def _length(loaded: Any) -> int:
     return int(loaded)
 
 
@@ -108,6 +115,23 @@ def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
     return nodes
 
 
+def _number(node: Any) -> tuple[int, int]:
+    """Nodes without a priority or a time; their numbers are minted in order."""
+    return 0, node.id
+
+
+@contextmanager
+def _pinned_and_locked(calls: Calls, handle: Any) -> Iterator[None]:
+    pin, lock = calls.pin(handle), calls.lock(handle)
+    yield
+    calls.unlock(lock)
+    calls.unpin(pin)
+
+
+def _unguarded(calls: Calls, handle: Any) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def _tree_lock(calls: Calls, req: LockedReq) -> None:
     req.lock = calls.cache.lock(req.last_node)
 
@@ -124,6 +148,10 @@ def _nothing_skipped(calls: Calls, req: SkippingReq) -> None:
 def _abort_by_handle(calls: Calls, rid: str) -> None:
     handle = calls.base.CacheRequestHandle(rid=rid, attempt_id=0)
     calls.cache.finish(handle, calls.base.CacheRequestOutcome.ABORT)
+
+
+def _unheard(calls: Calls, rid: str) -> None:
+    """Without a storage tier the cache has nothing to forget."""
 
 
 def _abort_by_rid(calls: Calls, rid: str) -> None:
@@ -163,6 +191,7 @@ def _nothing(calls: Calls) -> None:
     """Writes start when they are decided."""
 
 
+SINCE_13, BEFORE_13 = Range(since="0.5.13"), Range(before="0.5.13")
 SINCE_22, BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
 IN_19, IN_16_TO_18 = Range(since="0.5.19", before="0.5.20"), Range("0.5.16", "0.5.19")
 IN_20_AND_21, BEFORE_20 = Range(since="0.5.20", before="0.5.22"), Range(before="0.5.20")
@@ -172,19 +201,25 @@ TABLE = (
     Row("matched_length", BEFORE_22, _length_of_slots, "base_prefix_cache.py MatchResult"),
     Row("matched_slots", SINCE_22, _slots_of_path, "base_prefix_cache.py MatchResult"),
     Row("matched_slots", BEFORE_22, _slots_of_match, "base_prefix_cache.py MatchResult"),
-    Row("loaded", SINCE_22, _number, "unified_radix_cache.py init_load_back"),
+    Row("loaded", SINCE_22, _length, "unified_radix_cache.py init_load_back"),
     Row("loaded", BEFORE_22, len, "unified_radix_cache.py init_load_back"),
     Row("insert_counts", SINCE_22, _beyond, "base_prefix_cache.py InsertParams"),
     Row("insert_counts", BEFORE_22, _chunked, "base_prefix_cache.py InsertParams"),
     Row("pinned", SINCE_22, _pinned_segment, "components/full.py release_component_lock"),
     Row("pinned", BEFORE_22, _pinned_node, "components/full.py release_component_lock"),
+    Row("age", SINCE_13, attrgetter("priority", "creation_time"), "UnifiedTreeNode"),
+    Row("age", BEFORE_13, _number, "unified_radix_cache.py UnifiedTreeNode"),
+    Row("matched_stays", SINCE_22, _pinned_and_locked, "schedule_policy.py add_one_req"),
+    Row("matched_stays", BEFORE_22, _unguarded, "schedule_policy.py add_one_req"),
     Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
     Row("request", IN_20_AND_21, ReceiptReq, "schedule_batch.py Req"),
     Row("request", IN_19, SkippingReq, "schedule_batch.py Req"),
     Row("request", IN_16_TO_18, RowReq, "schedule_batch.py Req"),
-    Row("request", Range(before="0.5.16"), PoppedReq, "schedule_batch.py Req"),
+    Row("request", BEFORE_13, FilledReq, "schedule_batch.py Req"),
+    Row("request", Range("0.5.13", "0.5.16"), PoppedReq, "schedule_batch.py Req"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "scheduler.py"),
-    Row("abort", BEFORE_20, _abort_by_rid, "scheduler.py"),
+    Row("abort", Range("0.5.13", "0.5.20"), _abort_by_rid, "scheduler.py"),
+    Row("abort", BEFORE_13, _unheard, "scheduler.py"),
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
     Row("lock_request", IN_20_AND_21, _receipt, "schedule_policy.py"),
     Row("lock_request", BEFORE_20, _nothing_skipped, "schedule_policy.py"),
