@@ -174,9 +174,10 @@ def _prefix(model: Reference, chooser: Chooser) -> Path:
 
 
 def _ragged(model: Reference, chooser: Chooser, tokens: tuple[int, ...]) -> tuple[int, ...]:
-    """Sometimes part of a page more, which callers must cut off."""
+    """Sometimes part of a page more, which callers must cut off; now and then nothing else."""
     if model.page_size > 1 and chooser.index(4) == 3:
-        return tokens + (_pick(chooser, ALPHABET),) * (1 + chooser.index(model.page_size - 1))
+        part = (_pick(chooser, ALPHABET),) * (1 + chooser.index(model.page_size - 1))
+        return part if chooser.index(8) == 7 else tokens + part
     return tokens
 
 

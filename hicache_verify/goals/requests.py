@@ -58,6 +58,12 @@ def _third_chunk_to_come(moment: Moment) -> bool:
     return moment.after.requests[number].prefilling
 
 
+def _within_a_page(moment: Moment) -> bool:
+    op = moment.operation
+    assert isinstance(op, ops.BeginRequest)
+    return len(op.tokens) < moment.model.page_size
+
+
 def _opens_a_page(moment: Moment) -> bool:
     return moment.model.page_size > 1 and _asked(moment).computed % moment.model.page_size == 0
 
@@ -82,6 +88,13 @@ GOALS: tuple[Goal, ...] = (
         "lengths-agree, free-once",
         _last_page_alone,
         by=(ops.BeginRequest,),
+    ),
+    Goal(
+        "a request shorter than a page",
+        "conservation, lengths-agree",
+        _within_a_page,
+        PAGED,
+        (ops.BeginRequest,),
     ),
     Goal(
         "a request that finds room only by eviction",
