@@ -163,7 +163,7 @@ _TABLE = (
     _planted(
         "host_pressure_drops_what_is_pinned",
         BACK,
-        ("locked-stays", "no-crash"),
+        ("locked-stays",),
         CORE,
         """
 @@ drop_subtree_no_host

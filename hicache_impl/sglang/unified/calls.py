@@ -21,9 +21,13 @@ from hicache_impl.sglang.unified.ways import ways
 
 @attrs.define(frozen=True, slots=True)
 class Held:
-    """A lock or a pin that was taken, with the receipt that gives it back."""
+    """A lock or a pin that was taken, with the receipt that gives it back.
+
+    ``node`` is known also when the cache has lost it; None where it had before it was asked for.
+    """
 
     handle: Any
+    node: Any
     receipt: Any
 
 
@@ -123,24 +127,27 @@ class Calls:
     # -- locks
 
     def lock(self, handle: Any) -> Held:
-        return Held(handle, self.cache.inc_lock_ref(handle).to_dec_params())
+        receipt = self.cache.inc_lock_ref(handle).to_dec_params()
+        return Held(handle, self.node(handle), receipt)
 
     def unlock(self, held: Held) -> None:
         self.cache.dec_lock_ref(held.handle, held.receipt)
 
     def pin(self, handle: Any) -> Held:
-        return Held(handle, self.cache.inc_host_lock_ref(handle).to_dec_params())
+        receipt = self.cache.inc_host_lock_ref(handle).to_dec_params()
+        return Held(handle, self.node(handle), receipt)
 
     def unpin(self, held: Held) -> None:
         self.cache.dec_host_lock_ref(held.handle, held.receipt)
 
     def pins_of_load(self, ongoing: Any) -> list[Held]:
         """The pin of a load in flight, an entry of ``ongoing_load_back``; none up to 0.5.13."""
-        return [Held(ongoing[0], receipt) for receipt in ongoing[2:]]
+        handle, _, *receipts = ongoing
+        return [Held(handle, self.node_or_none(handle), receipt) for receipt in receipts]
 
     def pinned_nodes(self, held: Held) -> list[Any]:
         """The nodes that a pin covers."""
-        return self.ways.pinned(self, held)
+        return [] if held.node is None else self.ways.pinned(self, held)
 
     # -- memory
 

@@ -142,7 +142,7 @@ class UnifiedObserver(Observer):
         return self.calls.node_or_none(req.last_node)
 
     def _locked(self) -> list[Any]:
-        return [self.calls.node(held.handle) for held in self.locks]
+        return [held.node for held in self.locks]
 
     def _pinned(self) -> list[Any]:
         ongoing = self.cache.ongoing_load_back.values()

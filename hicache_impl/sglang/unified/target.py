@@ -182,7 +182,7 @@ class UnifiedTarget(DrivenTarget):
         """Remove and return what holds a node whose path is exactly what the operation names."""
         wanted = Path(o.namespace, o.tokens)
         for index, one in enumerate(held):
-            if self._observer.nodes.path(self._calls.node(one.handle)) == wanted:
+            if self._observer.nodes.path(one.node) == wanted:
                 return held.pop(index)
         raise KeyError(f"no {what} is held on {wanted}")
 

@@ -101,7 +101,7 @@ def _chunked(tokens: int, counted: bool) -> dict[str, Any]:
 
 def _pinned_node(calls: Calls, held: Held) -> list[Any]:
     """The node itself: a split leaves it on the lower half."""
-    return [calls.node(held.handle)]
+    return [held.node]
 
 
 def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
@@ -109,7 +109,7 @@ def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
     if calls.full not in held.receipt.component_host_lock_uuids:
         return []
     begin = held.receipt.component_host_lock_uuids[calls.full]
-    nodes = [calls.node(held.handle)]
+    nodes = [held.node]
     while nodes[-1].component_data[calls.full].metadata.get("host_uuid") != begin:
         nodes.append(nodes[-1].parent)
     return nodes
