@@ -73,8 +73,8 @@ WEIGHTS: dict[type[Any], int] = {
     ops.ExtendRequest: 10,
     ops.DecodeRequest: 8,
     ops.FinishRequest: 6,
-    ops.RetractRequest: 3,
-    ops.AbortRequest: 2,
+    ops.RetractRequest: 4,
+    ops.AbortRequest: 4,
 }
 
 

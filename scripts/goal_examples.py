@@ -29,15 +29,19 @@ from hicache_verify.sources.examples import draw_plan
 from hicache_verify.trace import Trace
 
 FILE = Path(__file__).parents[1] / "tests" / "verify" / "goal_examples.jsonl"
-RELEASES = ("0.5.18", "0.5.14")
+RELEASES = ("0.5.18", "0.5.14", "0.5.23")
 EXAMPLES, TRIED = 3_000, 2
+
+
+def dialect_of(release: str) -> Dialect:
+    return Dialect.of(release, releases.default_cache(release))
 
 
 def reaches(trace: Trace, goal: Goal) -> bool:
     """Whether all operations are legal, and the last one is the first to reach the goal."""
     configuration = trace.configuration
     cell = Cell(configuration.write_policy, configuration.page_size, configuration.eviction_policy)
-    dialect = Dialect.of(trace.release)
+    dialect = dialect_of(trace.release)
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect, (goal,))
     watch.begin(model)
     reached: list[str] = []
@@ -50,7 +54,7 @@ def reaches(trace: Trace, goal: Goal) -> bool:
 
 def found(goal: Goal, release: str) -> Iterator[Trace]:
     """Examples of the random source up to where they reach the goal."""
-    dialect, known = Dialect.of(release), releases.eviction_policies(release)
+    dialect, known = dialect_of(release), releases.eviction_policies(release)
     target = Description("model", release, "", known, releases.host_may_be_smaller(release))
     for number in range(EXAMPLES):
         cell = Cell(WRITE_POLICIES[number % 3], 1 if number % 2 else 2, "lru")

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from hicache_verify.goals import evictions, holders, loads, requests, shapes, splits, writes
+from hicache_verify.goals import (
+    evictions,
+    holders,
+    loads,
+    open_transfers,
+    requests,
+    shapes,
+    splits,
+    writes,
+)
 from hicache_verify.goals.goal import Goal
 
 GROUPS: dict[str, tuple[Goal, ...]] = {
@@ -10,6 +19,7 @@ GROUPS: dict[str, tuple[Goal, ...]] = {
     "splits and inserts": splits.GOALS,
     "writes": writes.GOALS,
     "loads": loads.GOALS,
+    "between decision and acknowledgement": open_transfers.GOALS,
     "eviction": evictions.GOALS,
     "locks and pins": holders.GOALS,
     "requests": requests.GOALS,

@@ -43,6 +43,7 @@ class Before(NamedTuple):
     nodes: dict[TreeNode, Facts]
     requests: dict[int, Asked]
     writes: tuple[TreeNode, ...]
+    queued_writes: frozenset[TreeNode]
     queued_loads: int
     started_loads: int
 
@@ -52,6 +53,7 @@ class Before(NamedTuple):
             {node: _facts(node) for node in model.tree.by_path.values()},
             {number: _asked(running) for number, running in model.requests.items()},
             tuple(model.unfinished_writes()),
+            frozenset(model.queued_writes),
             len(model.queued_loads),
             len(model.started_loads),
         )

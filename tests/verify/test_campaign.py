@@ -199,7 +199,7 @@ def test_a_policy_that_the_target_lacks_is_left_out_of_all_and_refused_by_name()
     (started,) = Ran("without_slru", selection=everything).of(events.CampaignStarted)
     assert isinstance(started, events.CampaignStarted)
     assert started.left_out == ("slru",)
-    assert len(started.cells) == 6
+    assert len(started.cells) == 7
     by_name = Ran("without_slru", selection=Selection(("write_back",), (1,), ("slru",)))
     assert "has lru, lfu" in (by_name.result.problem or "")
 

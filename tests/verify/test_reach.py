@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from hicache_impl.native.target import NativeFactory
+from hicache_impl.sglang.releases import default_cache
 from hicache_model import operations as ops
 from hicache_model import rules
 from hicache_model.codec import decode_fields
@@ -64,7 +65,7 @@ def walk(
 def follow(configuration: Configuration, release: str, *operations: ops.Operation) -> Watch:
     """A watch that has seen these operations on a fresh cache."""
     cell = Cell(configuration.write_policy, configuration.page_size, configuration.eviction_policy)
-    dialect = Dialect.of(release)
+    dialect = Dialect.of(release, default_cache(release))
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect)
     watch.begin(model)
     for operation in operations:
