@@ -248,7 +248,7 @@ def _anchors(transfer: Transfer) -> str:
 )
 def _no_orphan(step: Step) -> Iterator[Violation]:
     for stray in step.after.strays:
-        yield Violation(f"{stray} is kept in a leaf set, but it is not in the tree")
+        yield Violation(f"{stray} is kept, but is not in the tree")
     for node in step.family.nodes.values():
         if node.evicted and not node.backed_up:
             yield Violation(

@@ -107,8 +107,8 @@ class Snapshot:
 
     ``device_free`` are free pages (slots where the page size is 1), ``host_free`` free slots, both
     as the allocator lists them, so that a double free shows. ``locks`` and ``host_locks`` are the
-    nodes held by Lock and LockHost, with repetition. ``strays`` names members of a leaf set that
-    are not in the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot. Of an
+    nodes held by Lock and LockHost, with repetition. ``strays`` names what is kept for nodes
+    that are not in the tree. ``device_kv`` and ``host_kv`` give the fingerprint in a slot. Of an
     incomplete snapshot's free lists only the lengths count.
     """
 

@@ -111,7 +111,7 @@ def besides(snapshot: Snapshot, width: int) -> list[str]:
     lines += [
         f"{word} for a node that left the tree" for word in words.moving(snapshot).get(None, ())
     ]
-    lines += [f"in a set but not in the tree: {words.printable(name)}" for name in snapshot.strays]
+    lines += [f"kept but not in the tree: {words.printable(name)}" for name in snapshot.strays]
     return [words.shorten(line, width) for line in lines]
 
 

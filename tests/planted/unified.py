@@ -236,6 +236,16 @@ _TABLE = (
 """,
     ),
     _planted(
+        "node_that_left_the_tree_keeps_its_id",
+        THROUGH,
+        ("no-orphan",),
+        CORE,
+        """
+@@ _remove_leaf_from_parent
+-        self._unregister_node(node)
+""",
+    ),
+    _planted(
         "lookup_does_not_count_its_last_nodes",
         BACK,
         ("longest-prefix",),

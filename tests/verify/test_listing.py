@@ -183,7 +183,7 @@ def test_strangers_and_lost_transfers_are_named() -> None:
      (the tree is empty)
      load queued for a node that left the tree
      write in flight for a node that left the tree
-     in a set but not in the tree: evictable_host_leaves: [9]
+     kept but not in the tree: evictable_host_leaves: [9]
      free: GPU 0 of 8, host 0 of 12 · evictable 0, protected 3
 """
         in text

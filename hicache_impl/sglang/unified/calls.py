@@ -5,7 +5,7 @@ Nodes are known to its callers by handles (places.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
@@ -75,6 +75,10 @@ class Calls:
     def handle(self, node: Any) -> Any:
         """How callers of the cache name a node."""
         return self._places.handle(node)
+
+    def registered(self) -> Collection[Any]:
+        """The nodes that the tree finds by their ids; none where there are no ids."""
+        return self._places.registered(self.tree)
 
     def is_root(self, handle: Any) -> bool:
         return self.node(handle) is self.tree.root_node

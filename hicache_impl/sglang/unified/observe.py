@@ -22,6 +22,7 @@ class UnifiedNodes(Nodes):
         super().__init__(calls)  # type: ignore[arg-type]
         self.cache = calls.tree
         self._full, self._age = calls.full, calls.ways.age
+        self._registered = calls.registered
 
     def look(self) -> None:
         """Walk the whole tree; a node that did not change keeps its projection."""
@@ -47,6 +48,14 @@ class UnifiedNodes(Nodes):
         self._renew(moved or len(seen) != len(known), seen, changed)
         self._seen, self._members = seen, members
         self._doubles = twice + len(seen) - len(self.by_path)
+
+    def strays(self) -> tuple[str, ...]:
+        """Also nodes that are still found by their ids."""
+        registered = self._registered()
+        if len(registered) <= len(self._seen) + 1:
+            return super().strays()
+        gone = [n for n in registered if n not in self._seen and n is not self.cache.root_node]
+        return (*super().strays(), *sorted(f"nodes by id: {self.path(real)}" for real in gone))
 
     def _kept_sets(self) -> tuple[Any, Any]:
         return self.cache.evictable_device_leaves, self.cache.evictable_host_leaves

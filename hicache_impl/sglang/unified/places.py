@@ -6,7 +6,7 @@ and callers hold integer ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import Any
 
@@ -29,6 +29,8 @@ class Places:
     node_or_none: Callable[[Any, Any], Any]
     #: node -> what callers hold.
     handle: Callable[[Any], Any]
+    #: tree -> the nodes, and the root, that it finds by their ids; none where there are no ids.
+    registered: Callable[[Any], Collection[Any]]
 
 
 def _itself(value: Any) -> Any:
@@ -39,6 +41,10 @@ def _second(tree: Any, handle: Any) -> Any:
     return handle
 
 
+def _none(tree: Any) -> Collection[Any]:
+    return ()
+
+
 IN_CACHE = Places(
     components="mem_cache.unified_cache_components",
     clock="mem_cache.unified_cache_components.tree_component",
@@ -47,6 +53,7 @@ IN_CACHE = Places(
     node=_second,
     node_or_none=_second,  # observers find out by themselves whether it is attached
     handle=_itself,
+    registered=_none,
 )
 IN_CORE = Places(
     components="mem_cache.unified_cache.components",
@@ -56,10 +63,13 @@ IN_CORE = Places(
     node=lambda tree, handle: tree.node_by_id(handle),
     node_or_none=lambda tree, handle: tree._node_arena.get(handle),
     handle=attrgetter("id"),
+    registered=lambda tree: tree._node_arena.values(),
 )
 
 #: The Rust core shows no nodes: here a node is its id.
-IN_RUST = attrs.evolve(IN_CORE, node=_second, node_or_none=_second, handle=_itself)
+IN_RUST = attrs.evolve(
+    IN_CORE, node=_second, node_or_none=_second, handle=_itself, registered=_none
+)
 
 TABLE = (
     (Range(before="0.5.17"), IN_CACHE),
