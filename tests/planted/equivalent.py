@@ -8,6 +8,7 @@ from __future__ import annotations
 import attrs
 
 from tests.planted.bug import BACK, CACHE, THROUGH, Edit, Planted
+from tests.planted.unified import CORE, planted
 
 
 @attrs.frozen
@@ -55,6 +56,50 @@ EQUIVALENT = (
         ),
         "It decides only what is published as an event and what goes to storage (#16946, #27072): "
         "a law needs one of these.",
+    ),
+    Equivalent(
+        planted(
+            "host_leaf_asks_whether_a_child_is_evicted_in_0.5.23",
+            BACK,
+            (),
+            CORE,
+            """
+@@ _is_host_leaf
+-        if len(node.children) > 0:
++        if any(child.evicted for child in node.children.values()):
+""",
+        ),
+        "Below an evicted node every child is evicted, so that to have one that is evicted and to "
+        "have one at all are the same; so is to have one that is backed up.",
+    ),
+    Equivalent(
+        planted(
+            "split_forgets_the_pending_write_in_0.5.23",
+            THROUGH,
+            (),
+            CORE,
+            """
+@@ _split_node
+-            new_node.write_through_pending_id = ack_id
++            pass
+""",
+        ),
+        "As in 0.5.18: only what is published and what goes to storage is decided by it; host "
+        "copies of what is on the device are taken under write_back alone, which waits for writes.",
+    ),
+    Equivalent(
+        planted(
+            "load_back_forgets_the_leaf_sets",
+            BACK,
+            (),
+            CORE,
+            """
+@@ commit_load_back
+-        self._update_evictable_leaf_sets(node)
+         return cache_actions
+""",
+        ),
+        "The locks that are taken and given up around a load refresh the same sets.",
     ),
     Equivalent(
         Planted(

@@ -17,14 +17,12 @@ FULL = "sglang.srt.mem_cache.unified_cache.components.full"
 CACHE = "sglang.srt.mem_cache.unified_radix_cache"
 
 
-def _planted(
-    name: str, cell: Cell, found_under: tuple[str, ...], module: str, diff: str
-) -> Planted:
+def planted(name: str, cell: Cell, found_under: tuple[str, ...], module: str, diff: str) -> Planted:
     return Planted(name, cell, found_under, (Edit(module, diff),), release=RELEASE)
 
 
 _TABLE = (
-    _planted(
+    planted(
         "host_leaf_asks_whether_a_child_is_on_the_host_alone",
         BACK,
         ("host-leaves",),
@@ -35,7 +33,7 @@ _TABLE = (
 +        if any(not child.evicted for child in node.children.values()):
 """,
     ),
-    _planted(
+    planted(
         "device_leaf_asks_whether_a_child_is_backed_up",
         THROUGH,
         ("device-leaves",),
@@ -46,7 +44,7 @@ _TABLE = (
 +            not child.backuped
 """,
     ),
-    _planted(
+    planted(
         "demotion_forgets_the_parent",
         BACK,
         ("device-leaves",),
@@ -56,7 +54,7 @@ _TABLE = (
 -        self._update_evictable_leaf_sets(node.parent)
 """,
     ),
-    _planted(
+    planted(
         "revival_forgets_the_parent",
         BACK,
         ("device-leaves",),
@@ -67,7 +65,7 @@ _TABLE = (
 +            pass
 """,
     ),
-    _planted(
+    planted(
         "revival_forgets_the_duplicate",
         BACK,
         ("own-check", "transition"),
@@ -77,7 +75,7 @@ _TABLE = (
 -        self._update_duplicate_tracking(node)
 """,
     ),
-    _planted(
+    planted(
         "split_forgets_the_load_in_flight",
         BACK,
         ("pinned-until-ack",),
@@ -87,7 +85,7 @@ _TABLE = (
 -        new_node.load_back_pending_id = child.load_back_pending_id
 """,
     ),
-    _planted(
+    planted(
         "split_forgets_the_pin",
         BACK,
         ("lock-balance",),
@@ -97,7 +95,7 @@ _TABLE = (
 -        new_parent.component_data[ct].host_lock_ref = child_cd.host_lock_ref
 """,
     ),
-    _planted(
+    planted(
         "load_back_is_not_counted",
         BACK,
         ("sizes",),
@@ -108,7 +106,7 @@ _TABLE = (
 +                    pass
 """,
     ),
-    _planted(
+    planted(
         "complete_load_keeps_its_pin",
         BACK,
         ("lock-balance",),
@@ -118,7 +116,7 @@ _TABLE = (
 -                self.dec_host_lock_ref(node, host_lock_params)
 """,
     ),
-    _planted(
+    planted(
         "complete_load_stays_marked",
         BACK,
         ("own-check", "transition"),
@@ -128,7 +126,7 @@ _TABLE = (
 -                node.load_back_pending_id = None
 """,
     ),
-    _planted(
+    planted(
         "backup_skips_the_ancestors",
         SELECTIVE,
         ("backup-prefix-closed",),
@@ -138,7 +136,7 @@ _TABLE = (
 -                chain.append(ancestor)
 """,
     ),
-    _planted(
+    planted(
         "complete_write_keeps_its_lock",
         THROUGH,
         ("lock-balance",),
@@ -149,7 +147,7 @@ _TABLE = (
 +            pass
 """,
     ),
-    _planted(
+    planted(
         "only_the_first_queued_write_is_started",
         THROUGH,
         ("lock-balance", "bytes"),
@@ -160,7 +158,7 @@ _TABLE = (
 +        op = CacheOperation.merge_ops(self.write_queue[:1])
 """,
     ),
-    _planted(
+    planted(
         "host_pressure_drops_what_is_pinned",
         BACK,
         ("locked-stays",),
@@ -171,7 +169,7 @@ _TABLE = (
 +                    cd.lock_ref > 0 for cd in cur.component_data
 """,
     ),
-    _planted(
+    planted(
         "host_pressure_takes_a_pinned_copy",
         BACK,
         ("locked-stays",),
@@ -182,7 +180,7 @@ _TABLE = (
 +        return True
 """,
     ),
-    _planted(
+    planted(
         "host_pressure_takes_what_a_load_reads",
         BACK,
         ("pinned-until-ack",),
@@ -192,7 +190,7 @@ _TABLE = (
 -            or node.load_back_pending_id is not None
 """,
     ),
-    _planted(
+    planted(
         "eviction_does_not_go_on_to_the_parent",
         BACK,
         ("progress",),
@@ -203,7 +201,7 @@ _TABLE = (
 +            and lv.parent in self.tree_core.evictable_host_leaves
 """,
     ),
-    _planted(
+    planted(
         "host_eviction_does_not_count_what_it_freed",
         BACK,
         ("transition",),
@@ -214,7 +212,7 @@ _TABLE = (
 +            pass
 """,
     ),
-    _planted(
+    planted(
         "unlocking_counts_a_node_that_is_locked_still",
         BACK,
         ("sizes",),
@@ -225,7 +223,7 @@ _TABLE = (
 +            if cd.lock_ref >= 1 and cd.value is not None:
 """,
     ),
-    _planted(
+    planted(
         "reset_keeps_the_host_slots",
         BACK,
         ("conservation",),
@@ -235,7 +233,7 @@ _TABLE = (
 -            self.cache_controller.mem_pool_host.clear()
 """,
     ),
-    _planted(
+    planted(
         "node_that_left_the_tree_keeps_its_id",
         THROUGH,
         ("no-orphan",),
@@ -245,7 +243,7 @@ _TABLE = (
 -        self._unregister_node(node)
 """,
     ),
-    _planted(
+    planted(
         "lookup_does_not_count_its_last_nodes",
         BACK,
         ("longest-prefix",),
@@ -256,7 +254,7 @@ _TABLE = (
 +                pass
 """,
     ),
-    _planted(
+    planted(
         "request_frees_the_prefix_that_it_shares",
         BACK,
         ("single-owner",),
@@ -267,7 +265,7 @@ _TABLE = (
 +        dup_start = 0
 """,
     ),
-    _planted(
+    planted(
         "checkpoint_keeps_the_old_lock",
         BACK,
         ("lock-balance",),
@@ -277,7 +275,7 @@ _TABLE = (
 -        self.unlock(req.lock)
 """,
     ),
-    _planted(
+    planted(
         "checkpoint_does_not_protect_what_it_gave",
         BACK,
         ("single-owner",),
@@ -287,7 +285,7 @@ _TABLE = (
 -        req.kv.cache_protected_len = len(new_indices)
 """,
     ),
-    _planted(
+    planted(
         "eviction_does_not_wait_for_the_copy",
         BACK,
         ("no-crash",),
