@@ -162,7 +162,7 @@ class BareHiRadix(HiRadixTarget):
             tokens = getattr(operation, "tokens", None)
             if tokens is not None:
                 keys[id(tokens)] = make(tokens, None)
-        self._calls.key = lambda tokens, _: keys.get(id(tokens)) or make(tokens, None)  # type: ignore[assignment, method-assign]
+        self._calls.key = lambda tokens, _: keys.get(id(tokens)) or make(tokens, None)
 
     def _match(self, o: ops.Match) -> Matched:
         found = self._calls.match(o.tokens, o.namespace)
