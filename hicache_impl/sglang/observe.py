@@ -7,16 +7,15 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from operator import is_
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from hicache_impl.sglang.differences import Calls
+from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.namespaces import namespace_of
-from hicache_impl.sglang.requests import Running
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
 
 MIXED = -1
@@ -26,6 +25,34 @@ FRESH_INTERVAL = 64
 """Complete observations between two that trust nothing."""
 
 PathOf: TypeAlias = Callable[[Any], "Path | None"]
+
+
+class Calls(Protocol):
+    """What is looked at through the calls of either cache."""
+
+    parts: Parts
+    cache: Any
+    rows: Any
+    ways: Any
+    page_size: int
+
+    def key(self, tokens: Iterable[int], namespace: str | None) -> Any: ...
+
+    def child(self, node: Any, key: Any) -> Any: ...
+
+
+class Running(Protocol):
+    """What is shown of a running request of either cache."""
+
+    req: Any
+    tokens: tuple[int, ...]
+    namespace: str | None
+
+    @property
+    def home(self) -> Any: ...
+
+    @property
+    def computed(self) -> int: ...
 
 
 def slots_of(tensor: Any) -> Slots:
@@ -330,7 +357,7 @@ class Observer:
         self,
         calls: Calls,
         device_kv: Buffers,
-        running: dict[int, Running],
+        running: Mapping[int, Running],
         locks: list[Any],
         host_locks: list[Any],
     ) -> None:

@@ -19,7 +19,7 @@ class UnifiedNodes(Nodes):
     """The nodes of one tree core. ``cache`` is the core here: it has the root and the kept sets."""
 
     def __init__(self, calls: Calls) -> None:
-        super().__init__(calls)  # type: ignore[arg-type]
+        super().__init__(calls)
         self.cache = calls.tree
         self._full, self._age = calls.full, calls.ways.age
         self._registered = calls.registered
@@ -92,7 +92,7 @@ class UnifiedNodes(Nodes):
 class UnifiedObserver(Observer):
     """Looks at one cache. Pins are the driver's and those of loads in flight."""
 
-    calls: Calls  # type: ignore[assignment]
+    calls: Calls
 
     def _make_nodes(self) -> Nodes:
         return UnifiedNodes(self.calls)

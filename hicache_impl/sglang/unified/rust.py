@@ -105,7 +105,7 @@ class RustNodes(Nodes):
     """The nodes of one Rust core."""
 
     def __init__(self, calls: RustCalls) -> None:
-        super().__init__(calls)  # type: ignore[arg-type]
+        super().__init__(calls)
         self.names = calls.names
 
     def forget(self) -> None:

@@ -69,7 +69,7 @@ class UnifiedTarget(DrivenTarget):
         self._observer = make_observer(
             self._calls,
             self._device_kv,
-            scheduler.running,  # type: ignore[arg-type]
+            scheduler.running,
             self._locks,
             self._host_locks,
         )
