@@ -24,7 +24,8 @@ class Description:
     ``eviction_policies`` are those that the target knows. ``host_may_be_smaller`` says whether the
     host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
     ``unified``. ``bug`` names what was planted in it, if something was. ``unobserved`` are the
-    names, of hicache_model.observations, of what its snapshots do not show.
+    names, of hicache_model.observations, of what its snapshots do not show. ``components`` are the
+    components that it can be built with.
     """
 
     target: str
@@ -35,6 +36,7 @@ class Description:
     cache: str = "hiradix"
     bug: str | None = None
     unobserved: tuple[str, ...] = ()
+    components: tuple[str, ...] = ("full",)
 
 
 class Target(Protocol):

@@ -12,6 +12,7 @@ from hicache_model import fields
 from hicache_model.policies import is_own_name
 
 WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
+COMPONENTS = ("full", "swa")
 EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru", "tlru")
 
 
@@ -21,7 +22,9 @@ class Configuration:
 
     ``copies`` says when a transfer's bytes move: ``early``, when it is issued, or ``late``, when it
     completes; a real stream may do either. ``eviction_policy`` may also name code of your own
-    (``policies.add_own``). Raises ValueError for sizes that no cache can have.
+    (``policies.add_own``). ``component`` is what is cached beside full attention: ``full`` stands
+    for nothing; ``swa`` keeps KV of the last ``window`` tokens in ``component_slots`` of its own.
+    Raises ValueError for sizes that no cache can have.
     """
 
     write_policy: str = fields.choice(WRITE_POLICIES, "write_back")
@@ -35,9 +38,13 @@ class Configuration:
     copies: str = fields.choice(("late", "early"), "late")
     requests: int = fields.integer(4, least=1, most=1024)
     context_length: int = fields.integer(64, least=2, most=1 << 20)
+    component: str = fields.choice(COMPONENTS, "full")
+    window: int = fields.integer(4, least=1, most=1 << 20)
+    component_slots: int = fields.integer(8, least=1, most=1 << 20)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("device_slots", "host_slots"):
+        sized = ("component_slots",) if self.component != "full" else ()
+        for name in ("device_slots", "host_slots", *sized):
             size = getattr(self, name)
             if size % self.page_size:
                 raise ValueError(
@@ -49,6 +56,12 @@ class Configuration:
     def write_through_threshold(self) -> int:
         """Hits after which a node is backed up: 1 for write_through, 2 for selective."""
         return 2 if self.write_policy == "write_through_selective" else 1
+
+    @property
+    def component_host_slots(self) -> int:
+        """As many for each of its device slots as the full component has, and a page more."""
+        ratio = (self.host_slots - self.page_size + 0.5) / self.device_slots
+        return (int(self.component_slots * ratio) // self.page_size + 1) * self.page_size
 
     def with_(self, **changes: Any) -> Configuration:
         return attrs.evolve(self, **changes)

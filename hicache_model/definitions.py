@@ -7,7 +7,7 @@ those of SGLang's caches as their maintainers mean them (PR #23537 for HiRadixCa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from hicache_model.snapshot import Node, Path
@@ -66,6 +66,15 @@ def evictable_size(nodes: Iterable[Facts]) -> int:
 def protected_size(nodes: Iterable[Facts]) -> int:
     """Tokens of locked nodes."""
     return sum(node.length for node in nodes if node.lock_ref > 0)
+
+
+def usable_length(has: Sequence[bool], window: int) -> int:
+    """The longest prefix of a path whose last ``window`` tokens all have a component's KV.
+
+    ``has`` says of each token whether it does.
+    """
+    ends = range(len(has), 0, -1)
+    return next((end for end in ends if all(has[max(0, end - window) : end])), 0)
 
 
 def parent_path(node: Node) -> Path | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import takewhile
 from typing import TypeAlias
 
 import attrs
@@ -22,9 +23,10 @@ from hicache_model.definitions import (
     is_device_leaf,
     is_on_path,
     protected_size,
+    usable_length,
 )
 from hicache_model.fingerprint import fingerprints
-from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
+from hicache_model.observations import COMPONENT, LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfMemory
 from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
@@ -537,8 +539,13 @@ def _longest_prefix(step: Step) -> Iterator[Violation]:
     )
     due: list[int] = []
     on_path = [n for n in step.family.nodes.values() if is_on_path(n.path, asked)]
-    for node in sorted(on_path, key=lambda n: len(n.path.tokens)):
+    on_path.sort(key=lambda n: len(n.path.tokens))
+    for node in on_path:
         due.extend(node.device or ())
+    if step.configuration.component == "swa" and COMPONENT not in step.unobserved:
+        values = [bool(n.component and n.component.device is not None) for n in on_path]
+        has = [v for v, n in zip(values, on_path, strict=True) for _ in range(n.length)]
+        due = due[: usable_length(has, step.configuration.window)]
     if step.outcome.slots != tuple(due) or step.outcome.device_length != len(due):
         yield Violation(
             f"a lookup of {asked} answered {step.outcome.device_length} tokens in slots "
@@ -590,11 +597,26 @@ def _within_quota(step: Step) -> Iterator[Violation]:
     asked = Path(op.namespace, op.tokens)
     above = [n for n in step.old_family.nodes.values() if is_on_path(n.path, asked)]
     locked = sum(n.length for n in above if not n.evicted and not n.lock_ref)
-    if outcome.tokens + locked > op.quota:
+    taken = outcome.tokens
+    if step.configuration.component != "full":  # some of them only lacked the component
+        taken = _on_device_of(step.family, asked) - _on_device_of(step.old_family, asked)
+    if taken + locked > op.quota:
         yield Violation(
-            f"a load back of {asked} takes {outcome.tokens} tokens and locks {locked}, and its "
-            f"quota is {op.quota}"
+            f"a load back of {asked} takes {taken} tokens and locks {locked}, and its quota is "
+            f"{op.quota}"
         )
+
+
+def _on_device_of(family: Family, asked: Path) -> int:
+    """How many tokens of ``asked`` are on the device."""
+    found = 0
+    for node in family.nodes.values():
+        if node.evicted or node.path.namespace != asked.namespace:
+            continue
+        pairs = zip(node.path.tokens, asked.tokens, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        found += max(0, shared - len(node.path.tokens) + node.length)
+    return found
 
 
 @law(
@@ -604,14 +626,16 @@ def _within_quota(step: Step) -> Iterator[Violation]:
     needs=(ORDER,),
 )
 def _split_neutral(step: Step) -> Iterator[Violation]:
-    # these may evict a half that they split off, and compute it anew in other slots
+    # these may evict a half that they split off, and compute it anew in other slots; and an insert
+    # gives the KV of a tombstone new slots along with the component's
     recomputes = isinstance(step.operation, (ops.BeginRequest, ops.ExtendRequest))
     for path, old in step.old_family.nodes.items():
         node = step.family.nodes.get(path)
         if node is None or node.length >= old.length or node.creation != old.creation:
             continue  # not split, or another node in its place
         pieces = _pieces(step.family, node, old.length)
-        for tier in ("host",) if recomputes else ("device", "host"):
+        moved = recomputes or (old.component is not None and old.component.device is None)
+        for tier in ("host",) if moved else ("device", "host"):
             before = getattr(old, tier)
             now = [getattr(piece, tier) for piece in pieces]
             if before is None or None in now:
@@ -662,7 +686,7 @@ def _progress(step: Step) -> Iterator[Violation]:
             yield Violation(
                 f"eviction reports {step.outcome.tokens} freed tokens, but {freed} left the device"
             )
-    if step.outcome.tokens < step.operation.count:
+    if step.operation.component == "full" and step.outcome.tokens < step.operation.count:
         left = sorted((n.path for n in _evictable_leaves(step)), key=_order)
         if left:
             yield Violation(
@@ -699,8 +723,10 @@ def _policy_order(step: Step) -> Iterator[Violation]:
     if step.before is None:
         return
     policy = named(step.configuration.eviction_policy, step.configuration.page_size)
-    old = step.old_family
-    if isinstance(step.operation, ops.EvictDevice):
+    old, op = step.old_family, step.operation
+    if not isinstance(op, (ops.EvictDevice, ops.EvictHost)) or op.component != "full":
+        return
+    if isinstance(op, ops.EvictDevice):
         candidates = [
             old.nodes[path]
             for path in old.device_leaves()
@@ -708,12 +734,10 @@ def _policy_order(step: Step) -> Iterator[Violation]:
         ]
         stays = [n for n in candidates if _is_on_device(step.family, n.path)]
         gone = [n for n in candidates if not _is_on_device(step.family, n.path)]
-    elif isinstance(step.operation, ops.EvictHost):
+    else:
         candidates = [old.nodes[p] for p in old.host_leaves() if not old.nodes[p].host_lock]
         stays = [n for n in candidates if n.path in step.family.nodes]
         gone = [n for n in candidates if n.path not in step.family.nodes]
-    else:
-        return
     if stays and gone:
         first, last = min(stays, key=policy), min(gone, key=policy)
         if policy(first) < policy(last):
@@ -756,3 +780,7 @@ def _reset_is_new(step: Step) -> Iterator[Violation]:
 
 def _order(path: Path) -> tuple[str, Slots]:
     return (path.namespace or "", path.tokens)
+
+
+# a component has laws of its own, which come after these
+from hicache_model.components import laws as component_laws  # noqa: E402, F401

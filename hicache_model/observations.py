@@ -12,6 +12,7 @@ import attrs
 from hicache_model.snapshot import Node
 
 LOCKS, PINS, LEAF_SETS, ORDER = "lock counts", "host pins", "leaf sets", "eviction order"
+COMPONENT = "components"
 
 OF_NODES: Mapping[str, tuple[str, ...]] = {
     LOCKS: ("lock_ref",),

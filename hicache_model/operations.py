@@ -14,6 +14,7 @@ import attrs
 
 from hicache_model import fields
 from hicache_model.codec import Codec
+from hicache_model.configuration import COMPONENTS
 
 # -- on the cache itself ---------------------------------------------------------------------------
 
@@ -43,16 +44,21 @@ class Insert:
 
 @attrs.frozen(cache_hash=True)
 class EvictDevice:
-    """Free at least ``count`` tokens of device memory; under write_back it writes back first."""
+    """Free at least ``count`` tokens of device memory; under write_back it writes back first.
+
+    Of the pool of ``component``.
+    """
 
     count: int = fields.integer(least=1)
+    component: str = fields.choice(COMPONENTS, "full")
 
 
 @attrs.frozen(cache_hash=True)
 class EvictHost:
-    """Free at least ``count`` tokens of host memory."""
+    """Free at least ``count`` tokens of host memory, of the pool of ``component``."""
 
     count: int = fields.integer(least=1)
+    component: str = fields.choice(COMPONENTS, "full")
 
 
 @attrs.frozen(cache_hash=True)

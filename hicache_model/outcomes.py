@@ -16,11 +16,16 @@ from hicache_model.codec import Codec
 
 @attrs.frozen
 class Matched:
-    """``device_length`` tokens are on the device; ``host_length`` more only on the host."""
+    """``device_length`` tokens are on the device; ``host_length`` more only on the host.
+
+    ``component_host_length`` counts those of another component that only the host has, and that
+    have to be loaded first.
+    """
 
     device_length: int = fields.integer()
     host_length: int = fields.integer()
     slots: tuple[int, ...] = fields.slots()
+    component_host_length: int = fields.integer(0)
 
 
 @attrs.frozen
@@ -32,9 +37,13 @@ class Inserted:
 
 @attrs.frozen
 class Evicted:
-    """The cache says that it freed ``tokens`` of device memory."""
+    """The cache says that it freed ``tokens`` of device memory.
+
+    ``component_tokens`` are those of another component's pool.
+    """
 
     tokens: int = fields.integer()
+    component_tokens: int = fields.integer(0)
 
 
 @attrs.frozen

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from hicache_model import operations as ops
+from hicache_model.components import component_of
+from hicache_model.components.facts import DECISION, LOAD, LOCK, PIN, WRITE, Holder
 from hicache_model.configuration import Configuration
 from hicache_model.definitions import HOST_LEAF, is_device_leaf
 from hicache_model.dialects import Dialect
@@ -54,6 +56,9 @@ class Running:
     protected: int = 0
     inserted: int = 0  # nodes up to here have counted this request's hit
     anchor: TreeNode | None = None
+    freed: int = 0  # a component's KV before this position was given back
+    branch: int | None = None  # where its next insert has to end, for a component's sake
+    number: int = 0
 
     @property
     def prefilling(self) -> bool:
@@ -68,6 +73,30 @@ class Pin:
     start: int
 
 
+@attrs.define(slots=True)
+class Found:
+    """What a lookup found: the last node that can be used, and the last one on the device.
+
+    ``host`` are the tokens between them that the host has, ``visited`` is how far the path goes in
+    the tree.
+    """
+
+    node: TreeNode
+    on_device: TreeNode
+    host: int
+    component_host: int
+    visited: int
+
+    @property
+    def device(self) -> int:
+        return len(self.on_device.path.tokens)
+
+    @property
+    def beyond(self) -> int:
+        """Tokens that can be used once they are loaded."""
+        return len(self.node.path.tokens) - self.device
+
+
 class Reference:
     """``apply(operation)`` changes the facts and returns the predicted outcome."""
 
@@ -78,7 +107,8 @@ class Reference:
         self.write_back = configuration.write_policy == "write_back"
         self.policy = named(configuration.eviction_policy, configuration.page_size)
         self.is_host_leaf = HOST_LEAF[dialect.host_leaf]
-        self.tree = Tree(configuration.page_size, dialect, self._note_duplicate)
+        self.tree = Tree(configuration.page_size, dialect, self._note_split)
+        self.component = component_of(self)
         self._handlers = {
             cls: getattr(self, f"_op_{name}") for cls, name in ops.codec.names.items()
         }
@@ -86,6 +116,7 @@ class Reference:
 
     def _forget(self) -> None:
         self.tree.clear()
+        self.component.forget()
         self.queued_writes: list[TreeNode] = []
         self.writes: list[tuple[TreeNode, ...]] = []
         self.queued_loads: list[TreeNode] = []
@@ -152,7 +183,8 @@ class Reference:
             for i in range(4):
                 self._totals[i] += now[i] - before[i]
 
-    def _remove(self, node: TreeNode) -> None:
+    def remove(self, node: TreeNode) -> None:
+        """Take a node, and what hangs below it, out of the tree and of everything kept."""
         for gone in self.tree.subtree(node):
             for i, tokens in enumerate(self._counted.pop(gone, (0, 0, 0, 0))):
                 self._totals[i] -= tokens
@@ -188,6 +220,11 @@ class Reference:
             free -= self.pages(running.computed) - running.protected
         return free
 
+    def allocatable(self) -> int:
+        """Device tokens for which every pool has room."""
+        beside = self.component.device_room()
+        return self.device_free() if beside is None else min(self.device_free(), beside)
+
     def host_free(self) -> int:
         if self.tree.changed:
             self.settle()
@@ -210,6 +247,8 @@ class Reference:
     ) -> None:
         if device is not None:
             node.on_device = device
+            if not device:
+                self.component.left_device(node)
         if host is not None:
             node.on_host = host
         self.tree.changed.add(node)
@@ -218,6 +257,14 @@ class Reference:
         for node in nodes:
             node.host_lock += pins
             self.tree.changed.add(node)
+
+    def _hold(self, node: TreeNode, holder: Holder) -> None:
+        self.tree.hold(node, 1)
+        self.component.hold(node, holder)
+
+    def _let_go(self, node: TreeNode, holder: Holder) -> None:
+        self.tree.hold(node, -1)
+        self.component.release(node, holder)
 
     def _take_pin(self, node: TreeNode) -> Pin:
         self._pin([node], 1)
@@ -237,6 +284,22 @@ class Reference:
                 nodes.append(parent)
         return nodes
 
+    def stuck(self) -> set[TreeNode]:
+        """The nodes that cannot leave the device because something below them is pinned.
+
+        Under write_back these are nodes without a host copy, and what is above them.
+        """
+        found: set[TreeNode] = set()
+        for pin in self.host_locks if self.write_back else ():
+            node: TreeNode | None = pin.node
+            above = False
+            while node is not None and node is not self.tree.root:
+                above = above or (node.on_device and not node.on_host)
+                if above:
+                    found.add(node)
+                node = node.parent
+        return found
+
     # -- eviction ----------------------------------------------------------------------------------
 
     def evict_device(self, count: int) -> int:
@@ -244,16 +307,25 @@ class Reference:
         freed = 0
         staged: list[TreeNode] = []  # written back by this eviction: pinned until their copies end
         for victim in self._in_order(self._device_order, self.device_leaves):
-            if self._demote(victim, staged):
-                freed += victim.length
-            elif not self.write_back or self.dialect.victim_without_host_room == "drop":
-                self._pin(staged, -1)
-                staged = []
-                freed += self._drop(victim)
+            freed += self._evict_leaf(victim, staged)
             if freed >= count:
                 break
         self._pin(staged, -1)
         return freed
+
+    def evict_leaf(self, victim: TreeNode) -> None:
+        """Free one device leaf."""
+        self._evict_leaf(victim, [])
+
+    def _evict_leaf(self, victim: TreeNode, staged: list[TreeNode]) -> int:
+        """The device tokens that are free without ``victim``, which may also have to stay."""
+        if self._demote(victim, staged):
+            return victim.length
+        if self.write_back and self.dialect.victim_without_host_room != "drop":
+            return 0
+        self._pin(staged, -1)
+        staged.clear()
+        return self._drop(victim)
 
     def _in_order(
         self, order: LeafOrder, leaves: Callable[[], set[TreeNode]]
@@ -291,7 +363,7 @@ class Reference:
         nodes = self.tree.subtree(victim)
         if any(node.host_lock for node in nodes):
             return 0
-        self._remove(victim)
+        self.remove(victim)
         return sum(node.length for node in nodes if node.on_device)
 
     def evict_host(self, count: int) -> None:
@@ -301,7 +373,7 @@ class Reference:
             if freed >= count:
                 break
             if not victim.host_lock:
-                self._remove(victim)
+                self.remove(victim)
                 freed += victim.length
 
     def _reclaim_duplicates(self, count: int) -> int:
@@ -326,6 +398,10 @@ class Reference:
             self.duplicates.pop(node, None)
         return freed
 
+    def _note_split(self, upper: TreeNode) -> None:
+        self.component.split(upper)
+        self._note_duplicate(upper)
+
     def _note_duplicate(self, node: TreeNode) -> None:
         """Whether a node has settled copies in both tiers was looked at just now."""
         if not self.write_back or self.dialect.host_pressure == "leaves":
@@ -345,8 +421,15 @@ class Reference:
             self.evict_host(node.length if whole else node.length - free)
             if self.host_free() < node.length:
                 return False
+        if not self.component.back_up(node):
+            return False
         self._place(node, host=True)
         return True
+
+    def write_back_now(self, node: TreeNode) -> None:
+        """A copy of a node on the host, waited for, if there is room."""
+        if self._make_host_copy(node):
+            self._note_duplicate(node)
 
     def _count_hit(self, node: TreeNode) -> None:
         """Count a use; at the threshold back up, a child never before its parent."""
@@ -368,94 +451,127 @@ class Reference:
         for member in reversed(chain):
             if not self._make_host_copy(member):
                 return
-            self.tree.hold(member, 1)
             member.transfer = "write"
-            self.queued_writes.append(member)
-            if self.dialect.writes_start == "one_by_one":
-                self._start_writes()
+            self._queue_write(member)
+
+    def _back_up_rest(self, node: TreeNode) -> None:
+        """What a component has got since ``node`` was backed up is written too."""
+        ready = node.on_host and not self.write_back and node.transfer != "write"
+        if ready and self.component.lacks_backup(node) and self.component.back_up(node):
+            self._queue_write(node)
+
+    def _queue_write(self, node: TreeNode) -> None:
+        self._hold(node, WRITE)
+        self.queued_writes.append(node)
+        if self.dialect.writes_start == "one_by_one":
+            self._start_writes()
 
     def _start_writes(self) -> None:
         if self.queued_writes:
             self.writes.append(tuple(self.queued_writes))
             self.queued_writes = []
 
-    def _load_back(self, node: TreeNode, quota: int | None = None) -> int:
-        """Queue the load of the evicted nodes up from ``node``: all or nothing."""
-        chain = []
+    def _load_back(self, anchor: TreeNode, quota: int | None = None) -> bool:
+        """Queue the load of what lacks up from ``anchor`` on the device: all or nothing."""
+        chain, node = [], anchor
         while not node.on_device:
             chain.append(node)
             assert node.parent is not None
             node = node.parent
-        total = sum(member.length for member in chain)
+        total, beside = sum(member.length for member in chain), self.component.missing(anchor)
+        pinned = chain or [anchor] if self.write_back or anchor.on_host else []
         evictable = self.sizes()[0]
-        self.tree.hold(node, 1)
+        self._hold(anchor, DECISION)
         newly_protected = evictable - self.sizes()[0]
-        self._pin(chain, 1)
-        free = self.device_free()
-        loaded = total >= self.configuration.load_back_threshold and (
+        self._pin(pinned, 1)
+        self.component.pin(anchor, DECISION)
+        loaded = (total >= self.configuration.load_back_threshold or bool(beside)) and (
             quota is None or total <= quota - newly_protected
         )
+        loaded = loaded and not self.component.claimed(beside, anchor)
+        free = self.device_free()
         if loaded and free < total:
             whole = self.dialect.load_back_evicts == "request"
             self.evict_device(total if whole else total - free)
             loaded = self.device_free() >= total
-        self.tree.hold(node, -1)
-        self._pin(chain, -1)
-        if not loaded:
-            return 0
+        loaded = loaded and self.component.make_room(beside)
+        self._let_go(anchor, DECISION)
+        self._pin(pinned, -1)
+        self.component.unpin(anchor, DECISION)
+        if loaded:
+            self._queue_load(anchor, chain, beside)
+        return loaded
+
+    def _queue_load(self, anchor: TreeNode, chain: list[TreeNode], beside: list[TreeNode]) -> None:
         for member in chain:
             self._place(member, device=True)
             member.transfer = "queued load"
-        self.queued_loads.append(chain[0])
-        self.tree.hold(chain[0], 1)
+        self.component.load(beside, anchor, chain)
+        self.queued_loads.append(anchor)
+        self._hold(anchor, LOAD)
         if self.dialect.load_pins == "anchor_until_ack":
-            self.load_pins[chain[0]] = self._take_pin(chain[0])
-        return total
+            self.component.pin(anchor, LOAD)
+            if self.write_back or anchor.on_host:
+                self.load_pins[anchor] = self._take_pin(anchor)
 
     # -- lookup and insert -------------------------------------------------------------------------
 
-    def _find(self, path: Path) -> tuple[TreeNode, int, int]:
-        """The last node along ``path`` (refreshed, split) and its device and host lengths."""
-        node, device, host = self.tree.root, 0, 0
+    def _find(self, path: Path) -> Found:
+        """Look ``path`` up: what is found is refreshed, and a node split where it ends."""
+        visited = [self.tree.root]
         if path.tokens:
-            self.tree.touch(node)
-        for node in self.tree.walk(path):
-            if node.on_device:
-                device += node.length
-            else:
-                host += node.length
+            self.tree.touch(self.tree.root)
+        visited += self.tree.walk(path, touching=self.dialect.lookup_refreshes == "whole_node")
+        node, on_device = self.component.usable(visited)
         if path.tokens and self.dialect.lookup_refreshes == "path_afterwards":
+            self.component.looked_up(node)
             self.tree.refresh_path(node)
-        return node, device, host
+        host, above = 0, node
+        while above is not on_device:
+            host += above.length if above.on_host else 0
+            assert above.parent is not None
+            above = above.parent
+        beside = self.component.host_length(node)
+        return Found(node, on_device, host, beside, len(visited[-1].path.tokens))
 
-    def _insert_path(self, path: Path, priority: int, counted: int) -> int:
+    def _insert_path(
+        self, path: Path, priority: int, counted: int, freed: int = 0, protected: int = 0
+    ) -> int:
         """Give the KV of ``path`` to the tree; returns how much of it was in the tree already.
 
-        Nodes that end within the first ``counted`` tokens have counted this use before.
+        Nodes that end within the first ``counted`` tokens have counted this use before. ``freed``
+        and ``protected``: see Component.passed.
         """
         already, node, revived_count = 0, self.tree.root, self.dialect.revived_counts == "yes"
         if self.dialect.insert_priority_reaches == "nothing":
             priority = 0
         for node in self.tree.walk(path, priority):
             revived = not node.on_device
+            if not revived or self.dialect.insert_answers == "matched":
+                already += node.length
             if revived:
                 self._place(node, device=True)
                 self._note_duplicate(node)
-            if not revived or self.dialect.insert_answers == "matched":
-                already += node.length
+            self.component.passed(node, freed, 0 if revived else protected)
             if len(node.path.tokens) > counted and (revived_count or not revived):
                 self._count_hit(node)
         if len(node.path.tokens) < len(path.tokens):
             node = self.tree.add(node, path, priority)
+            self.component.added(node)
+            self.component.grown(node, freed)
+            self.component.inserted(node)
             if len(path.tokens) > counted:
                 self._count_hit(node)
+        elif path.tokens:
+            self.component.inserted(node)
+            self._back_up_rest(node)
         return already
 
     # -- operations on the cache -------------------------------------------------------------------
 
     def _op_match(self, op: ops.Match) -> Outcome:
-        _, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens))
-        return Matched(device, host)
+        found = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        return Matched(found.device, found.host, component_host_length=found.component_host)
 
     def _op_insert(self, op: ops.Insert) -> Outcome:
         path = self.tree.whole_pages(op.namespace, op.tokens)
@@ -463,15 +579,32 @@ class Reference:
         return Inserted(self._insert_path(path, op.priority, counted))
 
     def _op_evict_device(self, op: ops.EvictDevice) -> Outcome:
-        return Evicted(self.evict_device(op.count))
+        of_component = self.component.on_device()
+        if op.component == "full":
+            freed = self.evict_device(op.count)
+        else:
+            full = self._on_device()
+            self.component.evict_device(op.count)
+            freed = full - self._on_device()
+        return Evicted(freed, of_component - self.component.on_device())
+
+    def _on_device(self) -> int:
+        """Tokens that the tree has on the device."""
+        self.settle()
+        return self._totals[2]
 
     def _op_evict_host(self, op: ops.EvictHost) -> Outcome:
-        self.evict_host(op.count)
+        (self if op.component == "full" else self.component).evict_host(op.count)
         return Done()
 
     def _op_load_back(self, op: ops.LoadBack) -> Outcome:
-        node, _, host = self._find(self.tree.whole_pages(op.namespace, op.tokens))
-        return LoadedBack(self._load_back(node, op.quota) if host else 0)
+        found = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        return LoadedBack(self._load_found(found, op.quota))
+
+    def _load_found(self, found: Found, quota: int | None = None) -> int:
+        """Load what a lookup found on the host only; how many tokens more can be used then."""
+        lacks = bool(found.host or found.component_host)
+        return found.beyond if lacks and self._load_back(found.node, quota) else 0
 
     def _op_start_loads(self, op: ops.StartLoads | None = None) -> Outcome:
         if not self.queued_loads:
@@ -483,24 +616,24 @@ class Reference:
         return LoadsStarted(True)
 
     def _op_lock(self, op: ops.Lock) -> Outcome:
-        node, _, _ = self._find(self.tree.whole_pages(op.namespace, op.tokens))
-        node = _up_while(node, lambda n: not n.on_device)
+        node = self._find(self.tree.whole_pages(op.namespace, op.tokens)).on_device
         if node is not self.tree.root:
             self.locks.append(node)
-            self.tree.hold(node, 1)
+            self._hold(node, LOCK)
         return Done()
 
     def _op_unlock(self, op: ops.Unlock) -> Outcome:
         node = self.tree.by_path[Path(op.namespace, op.tokens)]
         self.locks.remove(node)
-        self.tree.hold(node, -1)
+        self._let_go(node, LOCK)
         return Done()
 
     def _op_lock_host(self, op: ops.LockHost) -> Outcome:
-        node, _, _ = self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        node = self._find(self.tree.whole_pages(op.namespace, op.tokens)).node
         node = _up_while(node, lambda n: not n.on_host)
         if node is not self.tree.root:
             self.host_locks.append(self._take_pin(node))
+            self.component.pin(node, PIN)
         return Done()
 
     def _op_unlock_host(self, op: ops.UnlockHost) -> Outcome:
@@ -508,6 +641,7 @@ class Reference:
         pin = next(pin for pin in self.host_locks if pin.node is node)
         self.host_locks.remove(pin)
         self._pin(self.covered(pin), -1)
+        self.component.unpin(node, PIN)
         return Done()
 
     def _op_start_writes(self, op: ops.StartWrites | None = None) -> Outcome:
@@ -517,8 +651,9 @@ class Reference:
     def _op_complete_writes(self, op: ops.CompleteWrites) -> Outcome:
         for nodes in self.writes[: op.count]:
             for node in nodes:
-                self.tree.hold(node, -1)
+                self._let_go(node, WRITE)
                 _mark(node, "write", None)
+                self.component.written(node)
         del self.writes[: op.count]
         self._start_writes()
         return Done()
@@ -532,7 +667,10 @@ class Reference:
         return Done()
 
     def _end_load(self, anchor: TreeNode) -> None:
-        self.tree.hold(anchor, -1)
+        self._let_go(anchor, LOAD)
+        self.component.loaded(anchor)
+        if self.dialect.load_pins == "anchor_until_ack":
+            self.component.unpin(anchor, LOAD)
         if anchor in self.load_pins:
             self._pin(self.covered(self.load_pins.pop(anchor)), -1)
         for node in _mark(anchor, "load", None):
@@ -547,15 +685,14 @@ class Reference:
     # -- operations on requests --------------------------------------------------------------------
 
     def _op_begin_request(self, op: ops.BeginRequest) -> Outcome:
-        node, device, host = self._find(self.tree.whole_pages(op.namespace, op.tokens[:-1]))
-        first = _up_while(node, lambda n: not n.on_device)
-        self.tree.hold(first, 1)
-        loaded = self._load_back(node) if host else 0
-        anchor = node if loaded else first
-        self.tree.hold(anchor, 1)
-        self.tree.hold(first, -1)
+        found = self._find(self.tree.whole_pages(op.namespace, op.tokens[:-1]))
+        self._hold(found.on_device, DECISION)
+        loaded = self._load_found(found)
+        anchor = found.node if loaded else found.on_device
+        self._hold(anchor, op.request)
+        self._let_go(found.on_device, DECISION)
         self._op_start_loads()
-        prefix = device + loaded
+        prefix = found.device + loaded
         running = Running(
             op.tokens,
             len(op.tokens),
@@ -564,13 +701,15 @@ class Reference:
             computed=prefix,
             protected=prefix,
             anchor=anchor,
+            number=op.request,
+            branch=found.visited if found.visited > found.device + found.host else None,
         )
         self.requests[op.request] = running
         try:
             self._compute(running, min(op.chunk, len(op.tokens) - prefix))
         except NoRoom as short:
             return OutOfMemory(short.needed)
-        return Admitted(device, loaded)
+        return Admitted(found.device, loaded)
 
     def _op_extend_request(self, op: ops.ExtendRequest) -> Outcome:
         running = self.requests[op.request]
@@ -583,6 +722,7 @@ class Reference:
 
     def _op_decode_request(self, op: ops.DecodeRequest) -> Outcome:
         running = self.requests[op.request]
+        self.component.decodes(running)
         try:
             self._allocate(running, 1, asks=self.page_size)
         except NoRoom as short:
@@ -593,9 +733,9 @@ class Reference:
 
     def _op_finish_request(self, op: ops.FinishRequest | ops.AbortRequest) -> Outcome:
         running = self.requests.pop(op.request)
-        path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
-        self._insert_path(path, running.priority, running.inserted)
-        if self.dialect.prompt_boundary == "split":
+        path = self._insert_running(running, running.inserted)
+        self.component.inserted_by(running, path)
+        if self.dialect.prompt_boundary == "split" and self.configuration.component == "full":
             prompt = self.tree.whole_pages(
                 running.namespace, running.tokens[: min(running.prompt_length, running.computed)]
             )
@@ -618,7 +758,7 @@ class Reference:
 
     def _release(self, running: Running) -> None:
         assert running.anchor is not None
-        self.tree.hold(running.anchor, -1)
+        self._let_go(running.anchor, running.number)
 
     def _compute(self, running: Running, length: int) -> None:
         """A forward pass over ``length`` prompt tokens; a complete prompt goes to the tree."""
@@ -635,27 +775,35 @@ class Reference:
             whole = self.dialect.scheduler_evicts == "request"
             self.evict_device(asks if whole else asks - free)
         grown = self.pages(running.computed + length) - self.pages(running.computed)
-        if self.device_free() < grown:
+        beside = self.component.make_free(asks)
+        if self.device_free() < grown or (beside is not None and beside < grown):
             raise NoRoom(length)
         running.computed += length
 
     def _cache_unfinished(self, running: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the tree's copy of it, and move the lock to its end."""
-        path = self.tree.whole_pages(running.namespace, running.tokens[: running.computed])
         once = self.dialect.request_counts == "each_node_once"
-        self._insert_path(
-            path, running.priority, len(path.tokens) if chunked and not once else running.inserted
+        self.component.goes_on(running)
+        path = self._insert_running(
+            running, running.computed if chunked and not once else running.inserted
         )
         if once:
             running.inserted = len(path.tokens)
         if self.dialect.unfinished_request == "matches_again":
-            node, _, _ = self._find(path)
+            node = self._find(path).node
         else:
             node = self.tree.by_path.get(path, self.tree.root)
-        assert running.anchor is not None
-        self.tree.hold(running.anchor, -1)
-        self.tree.hold(node, 1)
+        self._release(running)
+        self._hold(node, running.number)
         running.anchor, running.protected = node, len(path.tokens)
+        self.component.inserted_by(running, path)
+
+    def _insert_running(self, running: Running, counted: int) -> Path:
+        """Give the tree what a request has computed, in whole pages; how far that goes."""
+        length = self.component.insert_length(running)
+        path = self.tree.whole_pages(running.namespace, running.tokens[:length])
+        self._insert_path(path, running.priority, counted, running.freed, running.protected)
+        return path
 
     # -- what it shows -----------------------------------------------------------------------------
 
@@ -676,6 +824,7 @@ class Reference:
             node.last_access,
             node.creation,
             node.reach,
+            self.component.view(node),
         )
 
     def transfers(self) -> tuple[Transfer, ...]:
@@ -722,6 +871,7 @@ class Reference:
             running.computed,
             running.protected,
             anchor.path if anchor else None,
+            component_start=self.component.start_of(running),
         )
 
     def snapshot(self) -> Snapshot:
@@ -740,6 +890,7 @@ class Reference:
             requests=self.request_views(),
             locks=locks,
             host_locks=host_locks,
+            component=self.component.state(),
         )
 
 

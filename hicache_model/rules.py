@@ -21,27 +21,9 @@ def refusal(reference: Reference, operation: ops.Operation) -> str | None:
 
 
 def reclaimable(reference: Reference) -> int:
-    """Device tokens that eviction can free: the unlocked ones, less what pinned host copies block.
-
-    Under write_back a node without a host copy cannot go while something below it is pinned.
-    """
+    """Device tokens that eviction can free: the unlocked ones, less what pins keep in place."""
     evictable, _ = reference.sizes()
-    if not reference.write_back or not reference.host_locks:
-        return evictable
-    stuck: set[TreeNode] = set()
-    for pin in reference.host_locks:
-        node: TreeNode | None = pin.node
-        while node is not None and node is not reference.tree.root:
-            if node.on_device and not node.on_host:
-                _add_with_ancestors(reference, node, stuck)
-            node = node.parent
-    return evictable - sum(n.length for n in stuck if n.on_device and n.lock_ref == 0)
-
-
-def _add_with_ancestors(reference: Reference, node: TreeNode | None, found: set[TreeNode]) -> None:
-    while node is not None and node is not reference.tree.root and node not in found:
-        found.add(node)
-        node = node.parent
+    return evictable - sum(n.length for n in reference.stuck() if n.on_device and n.lock_ref == 0)
 
 
 def cached_lengths(reference: Reference, path: Path) -> tuple[int, int, int]:
@@ -60,12 +42,16 @@ def _insert(reference: Reference, op: ops.Insert) -> str | None:
     path = reference.tree.whole_pages(op.namespace, op.tokens)
     if not path.tokens:
         return f"{len(op.tokens)} tokens are less than one page of {reference.page_size}"
-    if len(path.tokens) > reference.device_free():
-        return (
-            f"it needs {len(path.tokens)} free device slots and {reference.device_free()} are "
-            f"free; evict first"
-        )
+    free = reference.allocatable()
+    if len(path.tokens) > free:
+        return f"it needs {len(path.tokens)} free device slots and {free} are free; evict first"
     return None
+
+
+def _evict(reference: Reference, op: ops.EvictDevice | ops.EvictHost) -> str | None:
+    if op.component in ("full", reference.configuration.component):
+        return None
+    return f"this cache has no component {op.component}"
 
 
 def _start_loads(reference: Reference, op: ops.StartLoads) -> str | None:
@@ -140,21 +126,24 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
         return f"{len(op.tokens)} tokens do not fit a context of {configuration.context_length}"
     prefix = reference.tree.whole_pages(op.namespace, op.tokens[:-1])
     device, host, unlocked = cached_lengths(reference, prefix)
+    on_path = [*reference.tree.peek(prefix)]
+    host += reference.component.host_tokens(on_path)
     if host and len(reference.started_loads) >= STARTED_LOADS:
         return f"{STARTED_LOADS} load transfers are in flight already; complete one first"
     if reference.queued_loads and len(reference.started_loads) >= STARTED_LOADS:
         return "loads are queued and no transfer can start; complete one first"
     if op.chunk < len(op.tokens) and op.chunk % reference.page_size:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
+    device = reference.component.usable_length(on_path, device)
     needed = len(op.tokens) - device + (reference.page_size if reference.page_size > 1 else 0)
-    return _no_room(reference, needed, unlocked)
+    return _no_room(reference, needed, unlocked) or reference.component.no_room(needed, on_path)
 
 
 def _no_room(reference: Reference, needed: int, soon_locked: int = 0) -> str | None:
     room = reference.device_free() + reclaimable(reference) - soon_locked
     if needed > room:
         return f"it may need {needed} device slots and {room} are free or can be freed"
-    return None
+    return reference.component.no_room(needed, ())
 
 
 def _running(check: Callable[[Reference, Running, Any], str | None]) -> Callable[..., str | None]:
@@ -198,6 +187,8 @@ def _abort(reference: Reference, running: Running, op: ops.AbortRequest) -> str 
 
 _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
     ops.Insert: _insert,
+    ops.EvictDevice: _evict,
+    ops.EvictHost: _evict,
     ops.StartLoads: _start_loads,
     ops.Lock: _lock,
     ops.LockHost: _lock_host,

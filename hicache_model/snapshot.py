@@ -32,6 +32,19 @@ class Path(NamedTuple):
 
 
 @frozen
+class NodeComponent:
+    """What a component other than full attention has of a node; fields as those of ``Node``.
+
+    A node on the device whose ``device`` here is None is a tombstone.
+    """
+
+    device: Slots | None
+    host: Slots | None
+    lock_ref: int
+    host_lock: int
+
+
+@frozen
 class Node:
     """One tree node.
 
@@ -54,6 +67,7 @@ class Node:
     last_access: int = 0
     creation: int = 0
     reach: int = 0
+    component: NodeComponent | None = None
 
     @property
     def start(self) -> int:
@@ -83,6 +97,8 @@ class Transfer:
     anchors: tuple[Path | None, ...]
     device: Slots = attrs.field(default=(), eq=False)
     host: Slots = attrs.field(default=(), eq=False)
+    component_device: Slots = attrs.field(default=(), eq=False)
+    component_host: Slots = attrs.field(default=(), eq=False)
 
 
 @frozen
@@ -90,7 +106,8 @@ class Request:
     """A running request: ``computed`` tokens have KV in ``row``; the first ``protected`` are the
     tree's.
 
-    ``anchor`` is the node that it locks, None for the root.
+    ``anchor`` is the node that it locks, None for the root. ``component_row`` are its own slots of
+    another component, which it has from position ``component_start`` on.
     """
 
     tokens: tuple[int, ...]
@@ -99,6 +116,31 @@ class Request:
     protected: int
     anchor: Path | None
     row: Slots = attrs.field(default=(), eq=False)
+    component_start: int = 0
+    component_row: Slots = attrs.field(default=(), eq=False)
+
+
+@frozen
+class ComponentState:
+    """The pools and the order of a component other than full attention; free lists as Snapshot's.
+
+    ``lru`` and ``host_lru`` are the *kept* lists, the least recently used first; the second holds
+    what only the host has, without what is pinned. ``locks`` and ``pins`` are what each holder
+    holds: the path of the last node, and where it begins. ``mapping`` gives the component's slot
+    for each slot of the full pool, 0 for none.
+    """
+
+    evictable_size: int
+    protected_size: int
+    device_free: Sequence[int]
+    host_free: Sequence[int]
+    lru: tuple[Path, ...]
+    host_lru: tuple[Path, ...]
+    locks: tuple[tuple[Path, int], ...] = ()
+    pins: tuple[tuple[Path, int], ...] = ()
+    mapping: Sequence[int] = attrs.field(default=(), eq=False)
+    device_kv: Sequence[int] = attrs.field(default=(), eq=False)
+    host_kv: Sequence[int] = attrs.field(default=(), eq=False)
 
 
 @frozen
@@ -127,6 +169,7 @@ class Snapshot:
     device_kv: Sequence[int] | Mapping[int, int] = ()
     host_kv: Sequence[int] | Mapping[int, int] = ()
     complete: bool = True
+    component: ComponentState | None = None
 
     @property
     def evictable_device_leaves(self) -> frozenset[Path]:

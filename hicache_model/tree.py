@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import attrs
 
+from hicache_model.components.facts import Facts
 from hicache_model.dialects import Dialect
 from hicache_model.snapshot import Path
 
@@ -40,6 +41,7 @@ class TreeNode:
     creation: int = 0
     reach: int = 0
     children: dict[Edge, TreeNode] = attrs.field(factory=dict)
+    component: Facts | None = None
 
     @property
     def evicted(self) -> bool:
@@ -119,8 +121,12 @@ class Tree:
                 return
             node, depth = child, depth + shared
 
-    def walk(self, path: Path, priority: int | None = None) -> Iterator[TreeNode]:
-        """Visit the nodes along ``path``, refreshing each; the last is split where ``path`` ends.
+    def walk(
+        self, path: Path, priority: int | None = None, touching: bool = True
+    ) -> Iterator[TreeNode]:
+        """Visit the nodes along ``path``, refreshing each where ``touching`` says so.
+
+        The last is split where ``path`` ends.
 
         What is refreshed, and whose priority is raised to ``priority``, before and what after a
         split are dialects. The next node is looked up only after the caller has done with this one.
@@ -131,7 +137,8 @@ class Tree:
             child = node.children.get(self.edge(path, len(node.path.tokens)))
             if child is None:
                 return
-            self.touch(child)
+            if touching:
+                self.touch(child)
             if priority is not None and whole_node:
                 self._raise_priority(child, priority)
             shared = self.shared_length(child, path)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-import attrs
-
 from hicache_model.fingerprint import fingerprints
 from hicache_model.observations import (
     LEAF_SETS,
@@ -25,6 +23,7 @@ from hicache_model.observations import (
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot
 from hicache_model.tree import TreeNode
+from hicache_verify.compare_components import Difference, QuickComponent, explain_components
 
 Bytes: TypeAlias = Sequence[int] | Mapping[int, int]
 Contents: TypeAlias = tuple[Bytes, Bytes]
@@ -41,6 +40,7 @@ class QuickCompare:
         self.sees_leaves, self.sees_order = LEAF_SETS not in unobserved, ORDER not in unobserved
         self.agreed: dict[Path, tuple[Node, Slots]] = {}  # with the KV that is due to it
         self.content: Contents = ((), ())
+        self.component = QuickComponent(model) if model.configuration.component != "full" else None
         pools = model.configuration
         self.device_pages = list(range(1, 1 + pools.device_slots // model.page_size))
         self.host_slots = list(range(pools.host_slots))
@@ -62,6 +62,7 @@ class QuickCompare:
             self._totals_agree(actual)
             and self._holders_agree(actual)
             and self._nodes_agree(actual)
+            and (self.component is None or self.component.looks_equal(actual))
             and (not actual.complete or self._slots_add_up(actual))
         )
 
@@ -234,15 +235,6 @@ def _row_holds_its_kv(request: Request, content: Bytes) -> bool:
 # -- the explanation -------------------------------------------------------------------------------
 
 
-@attrs.define(frozen=True, slots=True)
-class Difference:
-    """One way in which two states part: the law it breaks, a sentence, the nodes concerned."""
-
-    law: str
-    message: str
-    paths: tuple[Path, ...] = ()
-
-
 def explain(
     expected: Snapshot, actual: Snapshot, unobserved: Collection[str] = ()
 ) -> Iterator[Difference]:
@@ -268,6 +260,7 @@ def explain(
             due, found = getattr(mine, attribute), getattr(theirs, attribute)
             if due != found:
                 yield Difference(law, words.format(path=path, due=due, found=found), (path,))
+    yield from explain_components(expected, actual, both)
     yield from _explain_totals(expected, actual, hidden(OF_TOTALS, unobserved))
     if ORDER not in unobserved:
         yield from _explain_order(expected, actual)

@@ -23,10 +23,11 @@ from hicache_model.operations import Operation, describe
 from hicache_model.outcomes import Done, Outcome
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path, Snapshot
-from hicache_verify.compare import Difference, QuickCompare, explain
+from hicache_verify.compare import QuickCompare, explain
+from hicache_verify.compare_components import Difference
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.own_check import complaint
-from hicache_verify.targets import dialect_of
+from hicache_verify.targets import dialect_of, refuse_component
 
 SMALL_TREE = 32
 """Up to this many nodes a complete snapshot is compared after every operation."""
@@ -48,6 +49,7 @@ class Lockstep:
         self.factory = factory
         self.configuration = configuration
         self.exact = exact
+        refuse_component(factory.description, configuration)
         self.model = Reference(configuration, dialect_of(factory.description))
         self.target = factory.build(configuration)
         self.unobserved = factory.description.unobserved

@@ -209,7 +209,7 @@ def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
     if not model.write_back and chooser.index(2):
         path = _without_host_copy(model, chooser) or path
-    room = model.device_free() // (1 + chooser.index(2))  # half of it leaves some for a second use
+    room = model.allocatable() // (1 + chooser.index(2))  # half of it leaves some for a second use
     tokens = path.tokens[: max(model.page_size, room)]
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
     tokens = _ragged(model, chooser, tokens)
@@ -217,11 +217,17 @@ def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
 
 
 def _evict_device(model: Reference, chooser: Chooser) -> ops.Operation:
-    return ops.EvictDevice(_count(model, chooser, model.configuration.device_slots))
+    pools = model.configuration
+    if pools.component != "full" and chooser.index(2):
+        return ops.EvictDevice(_count(model, chooser, pools.component_slots), pools.component)
+    return ops.EvictDevice(_count(model, chooser, pools.device_slots))
 
 
 def _evict_host(model: Reference, chooser: Chooser) -> ops.Operation:
-    return ops.EvictHost(_count(model, chooser, model.configuration.host_slots))
+    pools = model.configuration
+    if pools.component != "full" and chooser.index(2):
+        return ops.EvictHost(_count(model, chooser, pools.component_host_slots), pools.component)
+    return ops.EvictHost(_count(model, chooser, pools.host_slots))
 
 
 def _what_does_not_fit(model: Reference, evicted: Sequence[Path]) -> list[Path]:
@@ -380,7 +386,7 @@ _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
 }
 
 _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
-    ops.Insert: lambda model: model.device_free() >= model.page_size,
+    ops.Insert: lambda model: model.allocatable() >= model.page_size,
     ops.EvictDevice: lambda model: bool(model.tree.by_path),
     ops.EvictHost: lambda model: model.host_free() < model.configuration.host_slots,
     ops.LoadBack: lambda model: model.host_free() < model.configuration.host_slots,

@@ -12,6 +12,7 @@ from typing import cast
 import attrs
 
 from hicache_impl.target import Description, TargetFactory
+from hicache_model.configuration import Configuration
 from hicache_model.dialects import CACHES, HIRADIX, UNIFIED, Dialect
 
 DEFAULT_RELEASE = "0.5.18"
@@ -164,6 +165,15 @@ def _native(spec: TargetSpec) -> TargetFactory:
 def dialect_of(description: Description) -> Dialect:
     """How the model has to behave to be compared with such a target."""
     return Dialect.of(description.release, description.cache)
+
+
+def refuse_component(target: Description, configuration: Configuration) -> None:
+    """Raises BadTarget where the target cannot be built with the component asked for."""
+    if configuration.component not in target.components:
+        raise BadTarget(
+            f"{target.target} {target.release} cannot be run with the component "
+            f"{configuration.component}; it can with {', '.join(target.components)}"
+        )
 
 
 def _imported(name: str) -> TargetFactory:

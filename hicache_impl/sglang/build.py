@@ -37,6 +37,27 @@ class Sizes(Protocol):
     copies: str
     requests: int
     context_length: int
+    component: str
+    window: int
+    component_slots: int
+    component_host_slots: int
+
+
+@attrs.define(frozen=True, slots=True)
+class ComponentParts:
+    """Those of a component beside full attention.
+
+    ``kind`` is its ComponentType, ``pool`` the name of its pool in transfers. ``mapping`` gives its
+    slot for each full one.
+    """
+
+    kind: Any
+    pool: str
+    device_pool: Any
+    host_pool: Any
+    allocator: Any
+    full_allocator: Any
+    mapping: Any
 
 
 @attrs.define(frozen=True, slots=True)
@@ -52,6 +73,7 @@ class Parts:
     req_to_token_pool: Any
     write_stream: Stream
     load_stream: Stream
+    component: ComponentParts | None = None
 
     @property
     def device(self) -> Device:
@@ -234,9 +256,16 @@ def finish(parts: Parts, configuration: Sizes) -> None:
 
 def _buffers(parts: Parts) -> list[torch.Tensor]:
     """One buffer for each layer, K and V, device and host."""
+    pools: list[Parts | ComponentParts] = [parts]
+    if parts.component is not None:
+        pools.append(parts.component)
     return [
-        *parts.device_pool.k_buffer,
-        *parts.device_pool.v_buffer,
-        *parts.host_pool.k_data_refs,
-        *parts.host_pool.v_data_refs,
+        buffer
+        for some in pools
+        for buffer in (
+            *some.device_pool.k_buffer,
+            *some.device_pool.v_buffer,
+            *some.host_pool.k_data_refs,
+            *some.host_pool.v_data_refs,
+        )
     ]

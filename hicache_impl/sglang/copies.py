@@ -27,7 +27,8 @@ def _issue(
         for source, target in pairs:
             target[target_slots] = source[source_slots]
 
-    stream.issue(Copy(source_slots, target_slots, move))
+    addresses = frozenset(buffer.data_ptr() for pair in pairs for buffer in pair)
+    stream.issue(Copy(source_slots, target_slots, move, addresses))
 
 
 def kernels(device: Device) -> dict[str, Callable[..., None]]:

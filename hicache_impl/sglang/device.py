@@ -23,11 +23,16 @@ LATE, EARLY = "late", "early"
 class Copy:
     """Rows ``source_slots`` of some buffers on their way to ``target_slots`` of others."""
 
-    __slots__ = ("move", "moved", "source_slots", "target_slots")
+    __slots__ = ("buffers", "move", "moved", "source_slots", "target_slots")
 
     def __init__(
-        self, source_slots: torch.Tensor, target_slots: torch.Tensor, move: Callable[[], None]
+        self,
+        source_slots: torch.Tensor,
+        target_slots: torch.Tensor,
+        move: Callable[[], None],
+        buffers: frozenset[int] = frozenset(),
     ) -> None:
+        self.buffers = buffers  # their addresses
         self.source_slots = source_slots
         self.target_slots = target_slots
         self.move = move

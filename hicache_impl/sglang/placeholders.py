@@ -224,6 +224,7 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
                 is_cuda=_answer(False),
                 is_npu=_answer(False),
                 is_out_of_tree=_answer(False),
+                get_paged_allocator_cls=_answer(None),
                 capabilities=SimpleNamespace(supports_triton=False),
             )
         },

@@ -123,10 +123,12 @@ class NotKept(Journal):
 
 
 def trusted(cell: Cell) -> Cell:
-    """With lru in place of a policy that is the user's code, and may itself be what is wrong."""
-    if is_own_name(cell.eviction_policy):
-        return attrs.evolve(cell, eviction_policy="lru")
-    return cell
+    """With lru in place of a policy that is the user's code, and may itself be what is wrong.
+
+    Full attention alone, which is all that our own cache has.
+    """
+    policy = "lru" if is_own_name(cell.eviction_policy) else cell.eviction_policy
+    return attrs.evolve(cell, eviction_policy=policy, component="full")
 
 
 def _as_it_is(case: Case, divergence: Divergence) -> Minimized:

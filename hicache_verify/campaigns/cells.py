@@ -27,9 +27,11 @@ class Cell:
     write_policy: str
     page_size: int
     eviction_policy: str
+    component: str = "full"
 
     def __str__(self) -> str:
-        return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}"
+        beside = "" if self.component == "full" else f", with {self.component}"
+        return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}{beside}"
 
 
 @attrs.define(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Selection:
     write_policies: tuple[str, ...] = ("write_back",)
     page_sizes: tuple[int, ...] = (1,)
     eviction_policies: tuple[str, ...] = ("lru",)
+    component: str = "full"
 
     def __attrs_post_init__(self) -> None:
         _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
@@ -63,7 +66,9 @@ class Selection:
         known += tuple(filter(is_own_name, target.eviction_policies))
         release = f"{target.target} {target.release} has"
         eviction = _choose("eviction policy", self.eviction_policies, known, release)
-        cells = tuple(itertools.starmap(Cell, itertools.product(write, self.page_sizes, eviction)))
+        (component,) = _choose("component", (self.component,), target.components, release)
+        product = itertools.product(write, self.page_sizes, eviction, (component,))
+        cells = tuple(itertools.starmap(Cell, product))
         if not 0 < len(cells) <= MAX_CELLS:
             raise BadCell(f"{len(cells)} combinations; a run takes 1 to {MAX_CELLS}")
         return cells

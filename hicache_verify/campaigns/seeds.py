@@ -14,6 +14,8 @@ def derive(seed: int, cell: Cell, source: str, stretch: int, lane: int = 0) -> i
 
     Lane 0 draws what a run with one worker draws.
     """
-    parts = (seed, cell.write_policy, cell.page_size, cell.eviction_policy, source, stretch)
+    parts = [seed, cell.write_policy, cell.page_size, cell.eviction_policy, source, stretch]
+    if cell.component != "full":
+        parts.append(cell.component)
     text = "|".join(map(str, (*parts, lane) if lane else parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> (64 - BITS)

@@ -14,6 +14,7 @@ from hicache_verify.cli.options import (
     Asked,
     Seconds,
     comma_list,
+    component_option,
     cores,
     json_option,
     page_size_option,
@@ -52,6 +53,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
     help="One exploration each.",
 )
 @page_size_option
+@component_option
 @click.option(
     "--depth",
     type=click.IntRange(1, 50),
@@ -125,6 +127,7 @@ def _asked(
     write_policy: tuple[str, ...],
     eviction_policy: tuple[str, ...],
     page_size: tuple[int, ...],
+    component: str,
     device_slots: int | None,
     host_slots: int | None,
     budget: float,
@@ -133,7 +136,7 @@ def _asked(
 ) -> Explorations:
     from hicache_verify.exploration.exploring import Explorations
 
-    cells = selection(write_policy, page_size, eviction_policy)
+    cells = selection(write_policy, page_size, eviction_policy, component)
     try:
         return Explorations(
             target_spec(asked),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import click
 
+from hicache_model.configuration import COMPONENTS
+
 if TYPE_CHECKING:
     from hicache_verify.targets import TargetSpec
     from hicache_verify.trace import Trace
@@ -115,6 +117,14 @@ page_size_option = click.option(
     show_default=True,
     metavar="N[,N]",
     help="Tokens a page.",
+)
+
+component_option = click.option(
+    "--component",
+    type=click.Choice(COMPONENTS),
+    default=COMPONENTS[0],
+    show_default=True,
+    help="What is cached beside full attention: swa is sliding window attention.",
 )
 
 workers_option = click.option(

@@ -26,6 +26,7 @@ FIXED: dict[str, Callable[[Plan], Any]] = {
     "write_policy": lambda plan: plan.selection.write_policies,
     "page_size": lambda plan: plan.selection.page_sizes,
     "eviction_policy": lambda plan: plan.selection.eviction_policies,
+    "component": lambda plan: plan.selection.component,
     "examples": lambda plan: plan.examples,
     "seed": lambda plan: plan.seed,
     "first": lambda plan: plan.first,

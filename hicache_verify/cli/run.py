@@ -17,6 +17,7 @@ from hicache_verify.cli.options import (
     Asked,
     Seconds,
     comma_list,
+    component_option,
     cores,
     json_option,
     page_size_option,
@@ -56,6 +57,7 @@ SOURCES = {
     help="write_back, write_through, write_through_selective.",
 )
 @page_size_option
+@component_option
 @click.option(
     "--eviction-policy",
     callback=comma_list,
@@ -126,6 +128,7 @@ def run(
     asked: Asked,
     write_policy: tuple[str, ...],
     page_size: tuple[int, ...],
+    component: str,
     eviction_policy: tuple[str, ...],
     examples: int | None,
     budget: float | None,
@@ -151,7 +154,7 @@ def run(
         budget = DEFAULT_BUDGET
     plan = Plan(
         spec=target_spec(with_own_policy(asked, eviction_policy)),
-        selection=selection(write_policy, page_size, eviction_policy),
+        selection=selection(write_policy, page_size, eviction_policy, component),
         seed=seed,
         examples=examples,
         budget=budget,
@@ -168,12 +171,15 @@ def run(
 
 
 def selection(
-    write_policies: tuple[str, ...], page_sizes: tuple[int, ...], eviction: tuple[str, ...]
+    write_policies: tuple[str, ...],
+    page_sizes: tuple[int, ...],
+    eviction: tuple[str, ...],
+    component: str = "full",
 ) -> Selection:
     from hicache_verify.campaigns.cells import BadCell, Selection
 
     try:
-        return Selection(write_policies, page_sizes, eviction)
+        return Selection(write_policies, page_sizes, eviction, component)
     except BadCell as error:
         raise click.UsageError(str(error)) from error
 

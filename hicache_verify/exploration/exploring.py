@@ -64,12 +64,19 @@ class Explorations:
 
     def configuration(self, cell: Cell) -> Configuration:
         device, host = self.device_slots, self.host_slots
-        return Configuration(
+        configuration = Configuration(
             write_policy=cell.write_policy,
             eviction_policy=cell.eviction_policy,
             page_size=cell.page_size,
             device_slots=DEVICE_PAGES * cell.page_size if device is None else device,
             host_slots=HOST_PAGES * cell.page_size if host is None else host,
+        )
+        if cell.component == "full":
+            return configuration
+        return configuration.with_(
+            component=cell.component,
+            component_slots=DEVICE_PAGES * cell.page_size,
+            window=cell.page_size,
         )
 
 

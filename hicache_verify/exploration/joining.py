@@ -45,7 +45,8 @@ def _of_model(model: Reference) -> object:
         for node in nodes
     ]
     requests = [(number, _of_request(r)) for number, r in sorted(model.requests.items())]
-    return facts, _orders(nodes), model.transfers(), _held(model), requests
+    beside = model.component.state(), [model.component.key(node) for node in nodes]
+    return facts, _orders(nodes), model.transfers(), _held(model), requests, beside
 
 
 def _held(model: Reference) -> object:
@@ -70,6 +71,8 @@ def _of_request(running: Running) -> object:
         running.protected,
         running.inserted,
         None if anchor is None else anchor.path,
+        running.freed,
+        running.branch,
     )
 
 
@@ -85,6 +88,22 @@ def _of_target(shown: Snapshot) -> object:
         [request.row for _, request in sorted(shown.requests.items())],
         _content(shown.device_kv),
         _content(shown.host_kv),
+        _of_component(shown),
+    )
+
+
+def _of_component(shown: Snapshot) -> object:
+    """What the model does not have of a component beside full attention: slots and bytes."""
+    state, nodes = shown.component, _in_order(n for n in shown.nodes.values() if n is not None)
+    if state is None:
+        return None
+    return (
+        [node.component and (node.component.device, node.component.host) for node in nodes],
+        tuple(state.device_free),
+        tuple(state.host_free),
+        tuple(state.device_kv),
+        tuple(state.host_kv),
+        [(t.component_device, t.component_host) for t in shown.transfers],
     )
 
 

@@ -31,9 +31,15 @@ def simpler_configuration(trace: Trace) -> Iterator[Trace]:
         if getattr(configuration, name) != value:
             yield trace.with_(configuration=configuration.with_(**{name: value}))
     page = configuration.page_size
-    for name in ("device_slots", "host_slots"):
+    for name in sized(configuration):
         for pages in smaller_integers(getattr(configuration, name) // page):
             yield trace.with_(configuration=configuration.with_(**{name: pages * page}))
+
+
+def sized(configuration: Configuration) -> tuple[str, ...]:
+    """The pools that are sized in tokens, and multiples of a page."""
+    component = ("component_slots",) if configuration.component != "full" else ()
+    return ("device_slots", "host_slots", *component)
 
 
 def configuration_size(configuration: Configuration) -> tuple[int, ...]:
@@ -41,5 +47,5 @@ def configuration_size(configuration: Configuration) -> tuple[int, ...]:
     return (
         configuration.page_size,
         sum(unusual),
-        configuration.device_slots + configuration.host_slots,
+        sum(getattr(configuration, name) for name in sized(configuration)),
     )

@@ -47,7 +47,7 @@ def draw_configuration(
         host = max(host, device + 1)
     elif chooser.index(emphasis.small_host) == emphasis.small_host - 1:
         host = 1 + chooser.index(device)
-    return Configuration(
+    configuration = Configuration(
         write_policy=cell.write_policy,
         eviction_policy=cell.eviction_policy,
         page_size=page,
@@ -59,4 +59,18 @@ def draw_configuration(
         copies=("late", "early")[chooser.index(2)],
         requests=3,
         context_length=16 * page,
+    )
+    return (
+        configuration if cell.component == "full" else _with_component(configuration, cell, chooser)
+    )
+
+
+def _with_component(configuration: Configuration, cell: Cell, chooser: Chooser) -> Configuration:
+    """A pool of its own, mostly smaller, and a window from one token to more than a request has."""
+    page = configuration.page_size
+    pages = (4, 3, 5, 6, 8, 2)[chooser.index(6)]
+    return configuration.with_(
+        component=cell.component,
+        component_slots=pages * page,
+        window=(1, 2, 3, page, page + 1, 2 * page, 4 * page, 20 * page)[chooser.index(8)],
     )

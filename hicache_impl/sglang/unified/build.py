@@ -16,6 +16,7 @@ from hicache_impl.sglang.build import Parts, Sizes
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.unified import window
 from hicache_impl.sglang.unified.places import places
 from hicache_model.policies import TLRU_ESTIMATE, TLRU_THRESHOLD, tlru
 
@@ -39,10 +40,12 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     """A fresh cache with ``core``. Raises RefusedSize, or WrongCore where another core came."""
     common.refuse_sizes(loaded.version, configuration)
     _start_afresh(loaded, configuration)
-    pools = common.build_pools(loaded, configuration)
+    swa = configuration.component == "swa"
+    pools = (window if swa else common).build_pools(loaded, configuration)
     server_args = common.apply_settings(loaded, configuration)
-    full = loaded.module(places(loaded.version).components).ComponentType.FULL
-    named: dict[str, Any] = {"tree_components": (full,)}
+    kinds = loaded.module(places(loaded.version).components).ComponentType
+    named: dict[str, Any] = window.parameters(configuration, kinds) if swa else {}
+    named.setdefault("tree_components", (kinds.FULL,))
     if loaded.version in CORE_IS_A_PARAMETER:
         named["tree_core_backend"] = core
     if configuration.eviction_policy == tlru.__name__:
@@ -54,6 +57,8 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     refuse_other_core(loaded.version, cache, core)
     host_pool = cache.host_pool_group.anchor_entry.host_pool
     parts = common.parts_of(loaded, cache, host_pool, pools)
+    if swa:
+        parts = window.with_component(parts, kinds, configuration)
     common.finish(parts, configuration)
     return parts
 

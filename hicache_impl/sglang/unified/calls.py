@@ -14,6 +14,7 @@ import torch
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.differences import differences
 from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
+from hicache_impl.sglang.observe import Buffers
 from hicache_impl.sglang.unified.places import Places, places
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.ways import ways
@@ -38,6 +39,12 @@ class Calls:
         loaded = parts.loaded
         self.parts = parts
         self.cache, self.allocator = parts.cache, parts.allocator
+        component = parts.component
+        self.component_kv = None
+        if component is not None:
+            pool = component.device_pool
+            self.component_kv = Buffers(pool.k_buffer, pool.v_buffer)
+        self.full_allocator = component.full_allocator if component else parts.allocator
         self._places = self._find_places(loaded.version)
         self.tree = self._places.tree(parts.cache)
         self.rows = parts.req_to_token_pool
@@ -111,6 +118,11 @@ class Calls:
         """The device slots of what ``matched`` found on the device."""
         return self.ways.matched_slots(self, matched)
 
+    def lacks_on_device(self, req: Req, matched: Any) -> bool:
+        """Whether something of a match has to be loaded (Req.needs_host_load_back)."""
+        req.swa_host_hit_length = getattr(matched, "swa_host_hit_length", 0)
+        return bool(matched.host_hit_length or req.swa_host_hit_length)
+
     # -- load back
 
     def load_back(self, matched: Any, quota: int | None, req: Req) -> tuple[int, Any]:
@@ -155,13 +167,33 @@ class Calls:
 
     # -- memory
 
+    def write_component(self, slots: Any, values: tuple[int, ...]) -> None:
+        """The forward pass writes a component's KV too, to where the full slots are mapped."""
+        if self.component_kv is not None:
+            assert self.parts.component is not None
+            self.component_kv.write(self.parts.component.mapping[slots], values)
+
     def evict_for(self, tokens: int) -> None:
         """Evict, where fewer than ``tokens`` are free, as much as this release does."""
         self.common.evict_from_tree_cache(self.cache, tokens)
 
+    def fresh_slots(self, count: int) -> Any:
+        """Device slots for ``count`` tokens, whole pages, of all pools at once; None when short."""
+        if self.page_size == 1 or self.parts.component is None:
+            return self.allocator.alloc(count)
+        nothing, end, before = torch.tensor([0]), torch.tensor([count]), torch.tensor([-1])
+        return self.allocator.alloc_extend(nothing, nothing, end, end, before, count)
+
     def free_on_device(self) -> tuple[Any, ...]:
         """The tensors that make up the device free list, in order."""
-        return self._pools.device_free(self.allocator)
+        return self.free_of(self.full_allocator)
 
     def free_on_host(self) -> tuple[Any, ...]:
-        return self._pools.host_free(self.parts.host_pool)
+        return self.free_of_host(self.parts.host_pool)
+
+    def free_of(self, allocator: Any) -> tuple[Any, ...]:
+        """The same of any allocator."""
+        return self._pools.device_free(allocator)
+
+    def free_of_host(self, pool: Any) -> tuple[Any, ...]:
+        return self._pools.host_free(pool)

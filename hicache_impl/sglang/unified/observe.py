@@ -126,14 +126,19 @@ class UnifiedObserver(Observer):
             yield self._started("write", ack, map(self._written, ack.node_ids), path_of)
         for queued in self.controller.write_queue:
             nodes = map(self._written, queued.node_ids)
-            yield _waiting("write", queued, nodes, path_of)
+            yield self._waiting("write", queued, nodes, path_of)
 
     def _loads(self, path_of: PathOf) -> Iterator[Transfer]:
         for ack in self.controller.ack_load_queue:
             yield self._started("load", ack, map(self._loading, ack.node_ids), path_of)
         for queued in self.controller.load_queue:
             nodes = map(self._loading, queued.node_ids)
-            yield _waiting("load", queued, nodes, path_of)
+            yield self._waiting("load", queued, nodes, path_of)
+
+    def _waiting(self, kind: str, queued: Any, nodes: Iterator[Any], path_of: PathOf) -> Transfer:
+        anchors = tuple(map(path_of, nodes))
+        device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
+        return Transfer(kind, False, anchors, device, host)
 
     def _written(self, number: int) -> Any:
         return self._node_of(self.cache.ongoing_write_through.get(number))
@@ -157,9 +162,3 @@ class UnifiedObserver(Observer):
         ongoing = self.cache.ongoing_load_back.values()
         loads = [pin for load in ongoing for pin in self.calls.pins_of_load(load)]
         return [n for held in (*self.host_locks, *loads) for n in self.calls.pinned_nodes(held)]
-
-
-def _waiting(kind: str, queued: Any, nodes: Iterator[Any], path_of: PathOf) -> Transfer:
-    anchors = tuple(map(path_of, nodes))
-    device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
-    return Transfer(kind, False, anchors, device, host)

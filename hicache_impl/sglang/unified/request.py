@@ -15,7 +15,7 @@ from hicache_impl.sglang.namespaces import KeyParts
 
 @attrs.define(slots=True)
 class Kv:
-    """ReqKvInfo, without sliding windows and Mamba states."""
+    """ReqKvInfo, without Mamba states."""
 
     req_pool_idx: int | None = None
     cache_protected_len: int = 0
@@ -23,7 +23,7 @@ class Kv:
     kv_committed_len: int = 0
     kv_allocated_len: int = 0
     mamba_pool_idx: None = None
-    swa_evicted_seqlen: int = 0  # up to 0.5.20
+    swa_evicted_seqlen: int = 0  # by this name up to 0.5.20
 
     @property
     def holds_kv(self) -> bool:
@@ -37,7 +37,10 @@ class Kv:
         self.kv_allocated_len = 0
 
     def get_evicted_seqlen(self, component_type: Any) -> int:
-        return 0
+        return self.swa_evicted_seqlen
+
+    def set_evicted_seqlen(self, component_type: Any, length: int) -> None:
+        self.swa_evicted_seqlen = length
 
     def swa_dead_lo(self, page_size: int) -> int:
         return self.cache_protected_len
@@ -65,6 +68,7 @@ class Req:
         "session",
         "session_id",
         "skip_radix_cache_insert",
+        "swa_branching_seqlen",
         "swa_host_hit_length",
     )
 
@@ -77,6 +81,7 @@ class Req:
         self.priority = priority
         self.session = self.session_id = self.kv_rotation_base = self.finished_len = None
         self.swa_host_hit_length = self.mamba_host_hit_length = 0
+        self.swa_branching_seqlen: int | None = None
         self.skip_radix_cache_insert = self.done = False
         self.kv = Kv()
         self.last_node: Any = None

@@ -55,9 +55,10 @@ class Scheduler(RequestSlots):
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         matched = calls.match(o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
+        req.swa_branching_seqlen = getattr(matched, "swa_branching_seqlen", None)
         device_length = req.prefix_len = calls.ways.matched_length(matched)
         admission = calls.lock(req.last_node)
-        if matched.host_hit_length > 0:
+        if calls.lacks_on_device(req, matched):
             self._load_back(req, matched)
         req.home.cache_protected_len = req.prefix_len
         calls.ways.lock_request(calls, req)
@@ -75,6 +76,8 @@ class Scheduler(RequestSlots):
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
+        if self.calls.parts.component and request.computed > request.prompt_length:
+            self._give_back(request)
         self.calls.evict_for(self.calls.page_size)
         slots = self._decode_slots(request)
         if slots is None:
@@ -106,6 +109,10 @@ class Scheduler(RequestSlots):
         with calls.ways.matched_stays(calls, matched.best_match_node):
             loaded, req.last_node = calls.load_back(matched, None, req)
         req.prefix_len += loaded
+
+    def _give_back(self, request: Running) -> None:
+        """Scheduler.maybe_evict_swa, in every batch but the first that decodes."""
+        self.calls.cache.evict_sliding_windows(request.req, request.computed, eviction_interval=1)
 
     def _take_row(self, request: Running) -> None:
         """A row of req_to_token, with the prefix in it."""
@@ -140,6 +147,7 @@ class Scheduler(RequestSlots):
         self.calls.rows.write((request.home.req_pool_idx, slice(start, end)), slots)
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
+        self.calls.write_component(slots, values)
         request.req.computed(end)
 
     def _release(self, number: int, checkpoint: bool) -> Done:

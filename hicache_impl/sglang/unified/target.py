@@ -17,9 +17,11 @@ from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.driven import DrivenTarget
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, slots_of
+from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
+from hicache_impl.sglang.unified.observe_component import ComponentObserver
 from hicache_impl.sglang.unified.requests import Scheduler
 from hicache_impl.sglang.unified.rust import NOT_SHOWN, RustCalls, RustObserver, refuse_unloadable
 from hicache_impl.target import Description
@@ -28,6 +30,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import (
     Done,
+    Evicted,
     Inserted,
     LoadedBack,
     Matched,
@@ -42,6 +45,13 @@ BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
     RUST_CORE: (RustCalls, RustObserver),
 }
 UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
+
+#: Where components beside full attention can be run, and which.
+WITH_COMPONENTS = Range(since="0.5.23")
+COMPONENTS_OF = {PYTHON_CORE: ("full", "swa"), RUST_CORE: ("full",)}
+
+#: How EvictParams and EvictResult name the tokens of a component.
+COUNT_OF = {"full": "num_tokens", "swa": "swa_num_tokens"}
 
 #: What traces and reports call them.
 NAMES = {PYTHON_CORE: "sglang-unified", RUST_CORE: "sglang-unified-rust"}
@@ -60,6 +70,8 @@ class UnifiedTarget(DrivenTarget):
         self.configuration = configuration
         self.parts = parts
         make_calls, make_observer = BY_CORE[core]
+        if parts.component is not None:
+            make_observer = ComponentObserver
         self._calls = make_calls(parts)
         self._cache = parts.cache
         self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
@@ -112,7 +124,9 @@ class UnifiedTarget(DrivenTarget):
     def _match(self, o: op.Match) -> Matched:
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(self._calls.matched_slots(matched))
-        return Matched(self._calls.ways.matched_length(matched), matched.host_hit_length, slots)
+        device = self._calls.ways.matched_length(matched)
+        beside = getattr(matched, "swa_host_hit_length", 0)
+        return Matched(device, matched.host_hit_length, slots, beside)
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have.
@@ -124,11 +138,13 @@ class UnifiedTarget(DrivenTarget):
         count = len(o.tokens) // calls.page_size * calls.page_size
         if count == 0:
             return Inserted(0)
-        fresh = calls.allocator.alloc(count)
+        fresh = calls.fresh_slots(count)
         if fresh is None:
             return OutOfMemory(count)
         tokens = o.tokens[:count]
-        self._device_kv.write(fresh, fingerprints(o.namespace, tokens))
+        values = fingerprints(o.namespace, tokens)
+        self._device_kv.write(fresh, values)
+        calls.write_component(fresh, values)
         params = calls.base.InsertParams(
             key=calls.key(tokens, o.namespace),
             value=fresh,
@@ -141,17 +157,33 @@ class UnifiedTarget(DrivenTarget):
 
     def _load_back(self, o: op.LoadBack) -> LoadedBack:
         matched = self._calls.match(o.tokens, o.namespace)
-        if matched.host_hit_length == 0:
-            return LoadedBack(0)
         request = self._calls.ways.request
         tokens, none = self._calls.ids(o.tokens), self._calls.ids(())
         req = request("load back", tokens, none, self._calls.namespace(o.namespace), 0)
+        if not self._calls.lacks_on_device(req, matched):
+            return LoadedBack(0)
         req.last_node = matched.last_device_node
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)
 
     def _start_writes(self, o: op.StartWrites) -> Done:
         self._cache.flush_pending_backups()
+        return Done()
+
+    # -- eviction
+
+    def _evict_device(self, o: op.EvictDevice) -> Evicted:
+        asked = {COUNT_OF[o.component]: o.count}
+        result = self._cache.evict(self._calls.base.EvictParams(**asked))
+        beside = COUNT_OF[self.configuration.component]
+        of_component = 0 if beside == "num_tokens" else getattr(result, f"{beside}_evicted")
+        return Evicted(result.num_tokens_evicted, of_component)
+
+    def _evict_host(self, o: op.EvictHost) -> Done:
+        component = self.parts.component
+        if o.component == "full" or component is None:
+            return super()._evict_host(o)
+        self._cache.evict_host(o.count, component.kind)
         return Done()
 
     # -- locks
@@ -211,6 +243,7 @@ class UnifiedFactory:
             host_may_be_smaller=releases.host_may_be_smaller(version),
             cache=self.loaded.cache,
             unobserved=UNOBSERVED[self.core],
+            components=COMPONENTS_OF[self.core] if version in WITH_COMPONENTS else ("full",),
         )
 
     def build(self, configuration: Configuration) -> UnifiedTarget:

@@ -53,6 +53,8 @@ class Ways:
     abort: Callable[[Calls, str], None]
     #: (calls, req): the request locks the node that it ends on.
     lock_request: Callable[[Calls, Any], None]
+    #: What a request's lock holds and its receipt; None for no lock.
+    held_by: Callable[[Any], tuple[Any, Any] | None]
     #: (calls, req) -> the device slots of the prefix that it was admitted with.
     prefix: Callable[[Calls, Any], Any]
     #: (calls, req, chunked): what is computed goes to the tree; the request goes on.
@@ -134,6 +136,18 @@ def _unguarded(calls: Calls, handle: Any) -> AbstractContextManager[None]:
 
 def _tree_lock(calls: Calls, req: LockedReq) -> None:
     req.lock = calls.cache.lock(req.last_node)
+
+
+def _tree_lock_of(req: LockedReq) -> Any:
+    return req.lock and (req.lock.node, req.lock.receipt)
+
+
+def _receipt_of(req: ReceiptReq) -> Any:
+    return req.last_node, req.lock_receipt
+
+
+def _not_shown(req: Any) -> None:
+    """No component beside full attention is run on these."""
 
 
 def _receipt(calls: Calls, req: ReceiptReq) -> None:
@@ -223,6 +237,9 @@ TABLE = (
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
     Row("lock_request", IN_20_AND_21, _receipt, "schedule_policy.py"),
     Row("lock_request", BEFORE_20, _nothing_skipped, "schedule_policy.py"),
+    Row("held_by", SINCE_22, _tree_lock_of, "schedule_batch.py Req.lock"),
+    Row("held_by", IN_20_AND_21, _receipt_of, "schedule_batch.py Req.lock_receipt"),
+    Row("held_by", BEFORE_20, _not_shown, ""),
     Row("prefix", SINCE_22, _prefix_of_tree, "allocation.py _prefix_kv_indices"),
     Row("prefix", BEFORE_22, _prefix_of_request, "schedule_policy.py"),
     Row("checkpoint", SINCE_22, _checkpoint, "common.py checkpoint_kv_cache"),

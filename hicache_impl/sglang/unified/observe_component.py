@@ -1,0 +1,184 @@
+"""What a component beside full attention has in a UnifiedRadixCache with the Python core.
+
+It is looked at afresh each time: only configurations with such a component come here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from hicache_impl.sglang.observe import Buffers, PathOf, Seen, slots_of
+from hicache_impl.sglang.unified.observe import UnifiedNodes, UnifiedObserver
+from hicache_model.snapshot import (
+    ComponentState,
+    NodeComponent,
+    Path,
+    Request,
+    Slots,
+    Snapshot,
+    Transfer,
+)
+
+if TYPE_CHECKING:
+    from hicache_impl.sglang.build import ComponentParts
+    from hicache_impl.sglang.unified.calls import Calls
+
+Receipts: TypeAlias = Iterator[tuple[Any, Any]]
+"""Nodes that are held, and the receipts that give them back."""
+
+
+class ComponentNodes(UnifiedNodes):
+    """As UnifiedNodes, with the component's part of each node."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self._kind = _component(calls).kind
+
+    def _look_again(self, entry: Seen, real: Any, leaves: tuple[bool, bool]) -> bool:
+        known = entry.node.component if entry.state else None
+        changed = super()._look_again(entry, real, leaves)
+        data = real.component_data[self._kind]
+        now = NodeComponent(
+            _slots(data.value), _slots(data.host_value), data.lock_ref, data.host_lock_ref
+        )
+        if not changed and now == known:
+            return False
+        entry.node = attrs.evolve(entry.node, component=now)
+        return True
+
+
+class ComponentObserver(UnifiedObserver):
+    """As UnifiedObserver, with the component's pools, lists and holders."""
+
+    def __init__(self, calls: Calls, *args: Any) -> None:
+        super().__init__(calls, *args)  # type: ignore[arg-type]
+        self.parts = _component(calls)
+        device, host = self.parts.device_pool, self.parts.host_pool
+        self._addresses = {buffer.data_ptr() for buffer in device.k_buffer + device.v_buffer}
+        self.component_kv = Buffers(device.k_buffer, device.v_buffer)
+        self.component_host_kv = Buffers(host.k_data_refs, host.v_data_refs)
+
+    def _make_nodes(self) -> ComponentNodes:
+        return ComponentNodes(self.calls)
+
+    def observe(self, fresh: bool = False) -> Snapshot:
+        return attrs.evolve(super().observe(fresh), component=self._state(self.nodes.path_of))
+
+    def observe_at(self, paths: Any) -> Snapshot:
+        seen = super().observe_at(paths)
+        return attrs.evolve(seen, component=self._state(self.nodes.path_if_attached))
+
+    def _state(self, path_of: PathOf) -> ComponentState:
+        tree, kind, parts = self.calls.tree, self.parts.kind, self.parts
+        free = self.calls.free_of(parts.allocator)
+        return ComponentState(
+            evictable_size=tree.component_evictable_size_[kind],
+            protected_size=tree.component_protected_size_[kind],
+            device_free=tuple(slot for some in free for slot in some.tolist()),
+            host_free=tuple(
+                slot for some in self.calls.free_of_host(parts.host_pool) for slot in some.tolist()
+            ),
+            lru=self._listed(tree.lru_lists[kind], path_of),
+            host_lru=self._listed(tree.host_lru_lists[kind], path_of, pinned=False),
+            locks=self._segments(self._lock_receipts(), path_of, host=False),
+            pins=self._segments(self._pin_receipts(), path_of, host=True),
+            mapping=parts.mapping.tolist()[:-1],
+            device_kv=self.component_kv.read(True),
+            host_kv=self.component_host_kv.read(True),
+        )
+
+    def _listed(self, kept: Any, path_of: PathOf, pinned: bool = True) -> tuple[Path, ...]:
+        """The members of an LRU list, the least recently used first."""
+        found, real = [], kept.tail.lru_prev[kept._pt]
+        while real is not kept.head:
+            if pinned or not real.component_data[self.parts.kind].host_lock_ref:
+                found.append(path_of(real) or self.nodes.path(real))
+            real = real.lru_prev[kept._pt]
+        return tuple(found)
+
+    # -- holders
+
+    def _lock_receipts(self) -> Receipts:
+        for held in self.locks:
+            yield self.calls.node(held.handle), held.receipt
+        for request in self.running.values():
+            locked = self.calls.ways.held_by(request.req)
+            if locked is not None:
+                yield self.calls.node(locked[0]), locked[1]
+        for ongoing in self.cache.ongoing_write_through.values():
+            if ongoing[1] is not None:
+                yield self.calls.node_or_none(ongoing[0]), ongoing[1]
+        for ongoing in self.cache.ongoing_load_back.values():
+            yield self.calls.node_or_none(ongoing[0]), ongoing[1]
+
+    def _pin_receipts(self) -> Receipts:
+        ongoing = self.cache.ongoing_load_back.values()
+        loads = (pin for load in ongoing for pin in self.calls.pins_of_load(load))
+        for held in (*self.host_locks, *loads):
+            yield self.calls.node_or_none(held.handle), held.receipt
+
+    def _segments(
+        self, held: Receipts, path_of: PathOf, host: bool
+    ) -> tuple[tuple[Path, int], ...]:
+        """Of each holder: the last node, and where what it holds begins."""
+        found = []
+        for node, receipt in held:
+            path = path_of(node)
+            if path is not None:
+                found.append((path, self._start(node, path, receipt, host)))
+        return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
+
+    def _start(self, node: Any, path: Path, receipt: Any, host: bool) -> int:
+        """A receipt without a mark at the boundary reaches to the root."""
+        mark = receipt.get_lock_uuid(self.parts.kind, lock_host=host)
+        start, name = len(path.tokens), "host_uuid" if host else "uuid"
+        while node is not self.calls.tree.root_node:
+            start -= len(node.key)
+            if mark and node.component_data[self.parts.kind].metadata.get(name) == mark:
+                break
+            node = node.parent
+        return start
+
+    # -- requests and transfers
+
+    def _request(self, number: int, request: Any, path_of: PathOf) -> Request:
+        seen = super()._request(number, request, path_of)
+        start = max(seen.protected, request.req.kv.get_evicted_seqlen(self.parts.kind))
+        mapping = self.parts.mapping
+        own = tuple(int(mapping[slot]) for slot in seen.row[start:])
+        return attrs.evolve(seen, component_start=start, component_row=own)
+
+    def _started(self, kind: str, ack: Any, nodes: Any, path_of: PathOf) -> Transfer:
+        copied = self._copy_of(ack, component=True)
+        device, host = copied if kind == "write" else reversed(copied)
+        seen = super()._started(kind, ack, nodes, path_of)
+        return attrs.evolve(seen, component_device=device, component_host=host)
+
+    def _waiting(self, kind: str, queued: Any, nodes: Any, path_of: PathOf) -> Transfer:
+        seen = super()._waiting(kind, queued, nodes, path_of)
+        own = [t for t in queued.pool_transfers or () if t.name.value == self.parts.pool]
+        device = tuple(slot for t in own for slot in t.device_indices.tolist())
+        host = tuple(slot for t in own for slot in t.host_indices.tolist())
+        return attrs.evolve(seen, component_device=device, component_host=host)
+
+    def _slots_of_copy(self, ack: Any) -> tuple[Slots, Slots]:
+        return self._copied.get(ack.finish_event.marker) or self._copy_of(ack, component=False)
+
+    def _copy_of(self, ack: Any, component: bool) -> tuple[Slots, Slots]:
+        """Source and target of one layer's copy of the component, or of the full KV; or of none."""
+        for copy in ack.finish_event.marker.copies:
+            if copy.buffers.isdisjoint(self._addresses) != component:
+                return slots_of(copy.source_slots), slots_of(copy.target_slots)
+        return (), ()
+
+
+def _component(calls: Calls) -> ComponentParts:
+    assert calls.parts.component is not None
+    return calls.parts.component
+
+
+def _slots(tensor: Any) -> Slots | None:
+    return None if tensor is None else slots_of(tensor)

@@ -1,0 +1,21 @@
+"""Components: what a tree caches beside full attention, in a pool of its own.
+
+``component.py`` is the contract, each component has a file, ``laws.py`` says what must hold of it.
+A configuration has at most one; which, ``Configuration.component`` says.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hicache_model.components.component import Component
+from hicache_model.components.swa import SlidingWindow
+
+if TYPE_CHECKING:
+    from hicache_model.reference import Reference
+
+KINDS: dict[str, type[Component]] = {"full": Component, "swa": SlidingWindow}
+
+
+def component_of(reference: Reference) -> Component:
+    return KINDS[reference.configuration.component](reference)

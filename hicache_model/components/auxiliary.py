@@ -1,0 +1,246 @@
+"""What every component with values of its own does alike: facts at nodes, LRU order, holders.
+
+Nothing that follows from the facts is stored; trees in which it is looked at are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from hicache_model.components.component import Component, Shared
+from hicache_model.components.facts import Facts, Holder, Segment
+from hicache_model.snapshot import ComponentState, NodeComponent, Path
+
+if TYPE_CHECKING:
+    from hicache_model.tree import TreeNode
+
+
+def facts(node: TreeNode) -> Facts:
+    """Those of the component at ``node``."""
+    assert node.component is not None
+    return node.component
+
+
+class Auxiliary(Component):
+    """A component with a pool of its own in each tier.
+
+    A subclass says which part of a path a holder holds (``covered``), what a lookup may use, and
+    what an insert brings.
+    """
+
+    def forget(self) -> None:
+        self.clock = 0
+        self.locks: dict[tuple[Holder, TreeNode], list[Segment]] = {}
+        self.pins: dict[tuple[Holder, TreeNode], list[Segment]] = {}
+
+    def covered(self, node: TreeNode) -> int:
+        """Where the part of the path begins that a holder of ``node`` holds."""
+        raise NotImplementedError
+
+    # -- nodes and their order ---------------------------------------------------------------------
+
+    def nodes(self) -> Iterable[TreeNode]:
+        return self.reference.tree.by_path.values()
+
+    def tick(self) -> int:
+        self.clock += 1
+        return self.clock
+
+    def added(self, node: TreeNode) -> None:
+        node.component = Facts()
+
+    def split(self, upper: TreeNode) -> None:
+        """Both halves have what the node had; the upper one is the older of the two."""
+        (lower,) = upper.children.values()
+        was = facts(lower)
+        upper.component = Facts(
+            was.on_device,
+            was.on_host,
+            was.lock_ref,
+            was.host_lock,
+            was.used,
+            0 if was.host_lock else was.host_used,
+            was.written_by,
+            was.loaded_by,
+        )
+
+    def put(self, node: TreeNode) -> None:
+        """The node has a value on the device now, the newest of all."""
+        mine = facts(node)
+        mine.on_device, mine.used, mine.host_used = True, self.tick(), 0
+        self.reference.tree.changed.add(node)
+
+    def drop(self, node: TreeNode) -> None:
+        """The value on the device goes; a host copy is the newest of those that are left alone."""
+        mine = facts(node)
+        if mine.on_device:
+            mine.on_device = False
+            mine.host_used = self.tick() if mine.on_host else 0
+            self.reference.tree.changed.add(node)
+
+    def drop_host(self, node: TreeNode) -> None:
+        facts(node).on_host, facts(node).host_used = False, 0
+        self.reference.tree.changed.add(node)
+
+    def left_device(self, node: TreeNode) -> None:
+        """Whatever is left of it on the host is listed there from now on, if pinned or not."""
+        self.drop(node)
+        mine = facts(node)
+        if mine.on_host and not mine.host_used:
+            mine.host_used = self.tick()
+
+    def lru(self) -> list[TreeNode]:
+        """The nodes with a value on the device, the least recently used first."""
+        members = [node for node in self.nodes() if facts(node).on_device]
+        return sorted(members, key=lambda node: (facts(node).used, len(node.path.tokens)))
+
+    def host_lru(self) -> list[TreeNode]:
+        """The nodes whose value only the host has, the least recently used first."""
+        members = [node for node in self.nodes() if facts(node).host_used]
+        return sorted(members, key=lambda node: (facts(node).host_used, len(node.path.tokens)))
+
+    # -- holders -----------------------------------------------------------------------------------
+
+    def hold(self, node: TreeNode, holder: Holder) -> None:
+        segment = Segment(node, self.covered(node))
+        self.locks.setdefault((holder, node), []).append(segment)
+        for member in segment.nodes():
+            facts(member).lock_ref += 1
+            self.reference.tree.changed.add(member)
+
+    def release(self, node: TreeNode, holder: Holder) -> None:
+        for member in _oldest(self.locks, holder, node).nodes():
+            facts(member).lock_ref -= 1
+            self.reference.tree.changed.add(member)
+
+    def pin(self, node: TreeNode, holder: Holder) -> None:
+        segment = Segment(node, self.covered(node))
+        self.pins.setdefault((holder, node), []).append(segment)
+        for member in segment.nodes():
+            mine = facts(member)
+            if not mine.host_lock:
+                mine.host_used = 0
+            mine.host_lock += 1
+            self.reference.tree.changed.add(member)
+
+    def unpin(self, node: TreeNode, holder: Holder) -> None:
+        for member in _oldest(self.pins, holder, node).nodes():
+            mine = facts(member)
+            mine.host_lock -= 1
+            alone = mine.on_host and not mine.on_device
+            if not mine.host_lock and alone and not mine.host_used:
+                mine.host_used = self.tick()
+            self.reference.tree.changed.add(member)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def on_device(self) -> int:
+        return sum(node.length for node in self.nodes() if facts(node).on_device)
+
+    def on_host(self) -> int:
+        return sum(node.length for node in self.nodes() if facts(node).on_host)
+
+    def of_requests(self) -> int:
+        """Tokens of its own pool on the device that running requests have."""
+        return 0
+
+    def device_room(self) -> int:
+        return self.reference.configuration.component_slots - self.on_device() - self.of_requests()
+
+    def host_room(self) -> int:
+        return self.reference.configuration.component_host_slots - self.on_host()
+
+    def make_free(self, count: int) -> int:
+        if self.device_room() < count:
+            self.evict_device(count - self.device_room())
+        return self.device_room()
+
+    def host_tokens(self, on_path: Sequence[Shared]) -> int:
+        return sum(n.length for n, _ in on_path if facts(n).on_host and not facts(n).on_device)
+
+    def no_room(self, needed: int, on_path: Sequence[Shared]) -> str | None:
+        needed += self.host_tokens(on_path)
+        stays = {node for node, _ in on_path} | self.reference.stuck()
+        room = self.device_room() + sum(
+            node.length
+            for node in self.nodes()
+            if facts(node).on_device and not facts(node).lock_ref and node not in stays
+        )
+        if needed <= room:
+            return None
+        kind = self.reference.configuration.component
+        return f"it may need {needed} slots of {kind} and {room} are free or can be freed"
+
+    def evictable(self) -> int:
+        return self.on_device() - self.held()
+
+    def held(self) -> int:
+        """Tokens of its own pool on the device that somebody locks."""
+        return sum(n.length for n in self.nodes() if facts(n).on_device and facts(n).lock_ref)
+
+    def evict_host(self, count: int) -> None:
+        """In LRU order: a host leaf goes as a whole, of any other node only the copy."""
+        freed, leaves = 0, self.reference.host_leaves()
+        for node in [node for node in self.host_lru() if not facts(node).host_lock]:
+            if freed >= count:
+                return
+            freed += node.length
+            if node in leaves:
+                self.reference.remove(node)
+                leaves = self.reference.host_leaves()
+            else:
+                self.drop_host(node)
+
+    # -- what it shows -----------------------------------------------------------------------------
+
+    def view(self, node: TreeNode) -> NodeComponent:
+        mine = facts(node)
+        return NodeComponent(
+            () if mine.on_device else None,
+            () if mine.on_host else None,
+            mine.lock_ref,
+            mine.host_lock,
+        )
+
+    def key(self, node: TreeNode) -> object:
+        mine = facts(node)
+        return (
+            *(mine.on_device, mine.on_host, mine.lock_ref, mine.host_lock, bool(mine.host_used)),
+            mine.written_by and mine.written_by.path,
+            mine.loaded_by and mine.loaded_by.path,
+        )
+
+    def state(self) -> ComponentState:
+        return ComponentState(
+            evictable_size=self.evictable(),
+            protected_size=self.held(),
+            device_free=(0,) * (self.device_room() // self.reference.page_size),
+            host_free=(0,) * self.host_room(),
+            lru=_paths(self.lru()),
+            host_lru=_paths(n for n in self.host_lru() if not facts(n).host_lock),
+            locks=_held(self.locks),
+            pins=_held(self.pins),
+        )
+
+
+def _oldest(
+    held: dict[tuple[Holder, TreeNode], list[Segment]], holder: Holder, node: TreeNode
+) -> Segment:
+    segments = held[holder, node]
+    segment = segments.pop(0)
+    if not segments:
+        del held[holder, node]
+    return segment
+
+
+def _held(held: dict[tuple[Holder, TreeNode], list[Segment]]) -> tuple[tuple[Path, int], ...]:
+    """The end and the start of each segment, in their order."""
+    found = [
+        (s.node.path, s.start) for some in held.values() for s in some if s.node.parent is not None
+    ]
+    return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
+
+
+def _paths(nodes: Iterable[TreeNode]) -> tuple[Path, ...]:
+    return tuple(node.path for node in nodes)

@@ -1,0 +1,222 @@
+"""Sliding window attention: KV of its own for each token, of which only a window is ever read.
+
+A request that goes on after ``n`` tokens reads the component's KV of the last ``window`` of them,
+so a lookup may end only where those are all there, and a holder needs no others. Definitions are of
+SGLang 0.5.23 (unified_cache/components/swa.py), as its comments mean them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from hicache_model.components.auxiliary import Auxiliary, facts
+from hicache_model.components.component import Shared
+from hicache_model.definitions import usable_length
+
+if TYPE_CHECKING:
+    from hicache_model.reference import Reference, Running
+    from hicache_model.snapshot import Path
+    from hicache_model.tree import TreeNode
+
+
+class SlidingWindow(Auxiliary):
+    """The component ``swa``; ``window`` is in tokens."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.window = reference.configuration.window
+        super().__init__(reference)
+
+    def up_from(self, node: TreeNode, tokens: int) -> Iterator[TreeNode]:
+        """The nodes up from ``node`` that the last ``tokens`` tokens of its path lie in."""
+        end = len(node.path.tokens)
+        while node.parent is not None and end - len(node.path.tokens) < tokens:
+            yield node
+            node = node.parent
+
+    def covered(self, node: TreeNode) -> int:
+        return min((member.start for member in self.up_from(node, self.window)), default=0)
+
+    # -- lookup ------------------------------------------------------------------------------------
+
+    def usable(self, visited: Sequence[TreeNode]) -> tuple[TreeNode, TreeNode]:
+        return (
+            self._last(visited, lambda n: facts(n).on_device or facts(n).on_host),
+            self._last(visited, lambda n: n.on_device and facts(n).on_device),
+        )
+
+    def _last(self, visited: Sequence[TreeNode], has: Callable[[TreeNode], bool]) -> TreeNode:
+        """The last of ``visited`` whose window is whole: ``has`` holds for all nodes in it."""
+        root, *nodes = visited
+        found, gap = root, -self.window  # where the last gap ended: none before the first token
+        for node in nodes:
+            if not has(node):
+                gap = len(node.path.tokens)
+            elif len(node.path.tokens) - gap >= self.window:
+                found = node
+        return found
+
+    def usable_length(self, on_path: Sequence[Shared], device: int) -> int:
+        has = [facts(n).on_device and n.on_device for n, shared in on_path for _ in range(shared)]
+        return usable_length(has, self.window)
+
+    def host_length(self, node: TreeNode) -> int:
+        return sum(member.length for member in self.missing(node))
+
+    def looked_up(self, node: TreeNode) -> None:
+        """The window, and a page more of it, is as good as new."""
+        now = self.tick()
+        for member in self.up_from(node, self.window + self.reference.page_size):
+            if facts(member).on_device:
+                facts(member).used = now
+
+    # -- insert ------------------------------------------------------------------------------------
+
+    def passed(self, node: TreeNode, freed: int, protected: int) -> None:
+        if protected < len(node.path.tokens) and not facts(node).on_device:
+            self._fill(node, freed)
+
+    def _fill(self, node: TreeNode, freed: int) -> bool:
+        """The insert's own KV becomes the node's, as far as there is any; whether there is."""
+        if freed >= len(node.path.tokens):
+            return False
+        if freed > node.start:
+            self.reference.tree.split(node, freed - node.start)
+        self.put(node)
+        return True
+
+    def grown(self, leaf: TreeNode, freed: int) -> None:
+        """A leaf is no longer than the window in whole pages: what is locked with it is no more."""
+        if freed >= len(leaf.path.tokens):
+            return
+        if freed > leaf.start:
+            self.reference.tree.split(leaf, freed - leaf.start)
+        tail = self.reference.pages(self.window)
+        if leaf.length > tail:
+            self.put(self.reference.tree.split(leaf, leaf.length - tail))
+        self.put(leaf)
+
+    def inserted(self, node: TreeNode) -> None:
+        self.looked_up(node)
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def insert_length(self, running: Running) -> int:
+        """To where the tree had full KV without a window, so that the next lookup may end there."""
+        branch = running.branch
+        due = branch is not None and running.protected < branch <= running.computed
+        return branch if due and branch is not None else running.computed
+
+    def goes_on(self, running: Running) -> None:
+        self._give_back(running, self.insert_length(running) - 1)
+
+    def inserted_by(self, running: Running, path: Path) -> None:
+        if running.branch is not None and len(path.tokens) == running.branch:
+            running.branch = None
+            if running.number in self.reference.requests:
+                self._give_back(running, running.computed - 1)
+
+    def decodes(self, running: Running) -> None:
+        if running.computed > running.prompt_length:
+            self._give_back(running, running.computed)
+
+    def _give_back(self, running: Running, reads: int) -> None:
+        """The request gives back what lies before the window of the token at ``reads``.
+
+        In whole pages, and so that what it inserts next ends with a whole window.
+        """
+        if reads - self.window < running.freed + 1:
+            return
+        running.freed = max(running.freed, running.protected)
+        page = self.reference.page_size
+        whole = (reads - self.reference.pages(max(self.window, page))) // page * page
+        running.freed = max(running.freed, whole)
+
+    def start_of(self, running: Running) -> int:
+        return max(running.freed, running.protected)
+
+    def of_requests(self) -> int:
+        pages = self.reference.pages
+        running = self.reference.requests.values()
+        return sum(pages(r.computed) - self.start_of(r) for r in running)
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def evict_device(self, count: int) -> None:
+        """In LRU order: a device leaf goes as a whole, any other node becomes a tombstone."""
+        reference = self.reference
+        goal = self.on_device() - count
+        for node in [node for node in self.lru() if not facts(node).lock_ref]:
+            if self.on_device() <= goal:
+                return
+            if node in reference.device_leaves():
+                reference.evict_leaf(node)
+            else:
+                self._save(node)
+                self.drop(node)
+
+    def _save(self, node: TreeNode) -> None:
+        """Under write_back what has no copy at all gets one first, where there is room."""
+        if self.reference.write_back and not (node.on_host or facts(node).on_host):
+            needed = sum(member.length for member in self._unbacked(node))
+            if self.host_room() < needed:
+                self.evict_host(needed)
+            self.reference.write_back_now(node)
+
+    # -- transfers ---------------------------------------------------------------------------------
+
+    def _unbacked(self, node: TreeNode) -> list[TreeNode]:
+        """The nodes of the window that only the device has, as far as nothing else writes them."""
+        found = []
+        for member in self.up_from(node, self.window):
+            mine = facts(member)
+            pending = mine.written_by or member.transfer == "write"
+            if pending or not (mine.on_device or mine.on_host):
+                break
+            if not mine.on_host:
+                found.append(member)
+        return found
+
+    def lacks_backup(self, node: TreeNode) -> bool:
+        return not facts(node).written_by and bool(self._unbacked(node))
+
+    def back_up(self, node: TreeNode) -> bool:
+        nodes = self._unbacked(node)
+        needed = sum(member.length for member in nodes)
+        if self.host_room() < needed:
+            self.evict_host(needed)
+        if self.host_room() < needed:
+            return False
+        for member in nodes:
+            facts(member).on_host = True
+            facts(member).written_by = None if self.reference.write_back else node
+            self.reference.tree.changed.add(member)
+        return True
+
+    def written(self, node: TreeNode) -> None:
+        """The anchor and what it covers lie on one path, however they were split."""
+        for member in self.up_from(node, len(node.path.tokens)):
+            if facts(member).written_by is node:
+                facts(member).written_by = None
+
+    def missing(self, node: TreeNode) -> list[TreeNode]:
+        members = [*self.up_from(node, self.window)]
+        return [member for member in reversed(members) if not facts(member).on_device]
+
+    def make_room(self, nodes: Sequence[TreeNode]) -> bool:
+        needed = sum(node.length for node in nodes)
+        return self.make_free(needed) >= needed
+
+    def claimed(self, nodes: Sequence[TreeNode], anchor: TreeNode) -> bool:
+        return any(facts(node).loaded_by not in (None, anchor) for node in nodes)
+
+    def load(self, nodes: Sequence[TreeNode], anchor: TreeNode, chain: Sequence[TreeNode]) -> None:
+        for node in nodes:
+            self.put(node)
+        for node in chain if self.reference.write_back else ():
+            facts(node).loaded_by = anchor
+
+    def loaded(self, anchor: TreeNode) -> None:
+        for member in self.up_from(anchor, len(anchor.path.tokens)):
+            if facts(member).loaded_by is anchor:
+                facts(member).loaded_by = None

@@ -1,0 +1,173 @@
+"""The same of a component beside full attention: a quick answer, and an explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from hicache_model.fingerprint import fingerprints
+from hicache_model.reference import Reference
+from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Slots, Snapshot
+
+
+@attrs.define(frozen=True, slots=True)
+class Difference:
+    """One way in which two states part: the law it breaks, a sentence, the nodes concerned."""
+
+    law: str
+    message: str
+    paths: tuple[Path, ...] = ()
+
+
+class QuickComponent:
+    """Whether the component's part of a snapshot is as predicted, and its slots and bytes right.
+
+    Everything is looked at: the trees of such configurations are small.
+    """
+
+    def __init__(self, model: Reference) -> None:
+        self.model = model
+        pools = model.configuration
+        self.device_pages = list(range(1, 1 + pools.component_slots // model.page_size))
+        self.host_slots = list(range(pools.component_host_slots))
+
+    def looks_equal(self, actual: Snapshot) -> bool:
+        state, due = actual.component, self.model.component.state()
+        if state is None or due is None or not _states_agree(due, state):
+            return False
+        nodes = [node for node in actual.nodes.values() if node is not None]
+        by_path = self.model.tree.by_path
+        return all(
+            _alike(self.model.component.view(by_path[node.path]), node)
+            and _maps(node, state)
+            and _holds_its_kv(node, state, actual)
+            for node in nodes
+        ) and (not actual.complete or self._slots_add_up(actual, nodes, state))
+
+    def _slots_add_up(self, actual: Snapshot, nodes: Iterable[Node], state: ComponentState) -> bool:
+        page = self.model.page_size
+        device, host = list(state.device_free), list(state.host_free)
+        for node in nodes:
+            assert node.component is not None
+            device += _pages(node.component.device or (), page)
+            host += node.component.host or ()
+        for request in actual.requests.values():
+            device += _pages(request.component_row, page)
+            start, end = request.component_start, request.computed
+            due = fingerprints(request.namespace, request.tokens)[start:end]
+            if tuple(state.device_kv[slot] for slot in request.component_row) != due:
+                return False
+        return sorted(device) == self.device_pages and sorted(host) == self.host_slots
+
+
+def _pages(slots: Slots, page: int) -> Iterable[int]:
+    return slots if page == 1 else {slot // page for slot in slots}
+
+
+def _alike(due: NodeComponent | None, node: Node) -> bool:
+    shown = node.component
+    return due is not None and shown is not None and _facts(due) == _facts(shown)
+
+
+def _facts(shown: NodeComponent) -> tuple[Any, ...]:
+    return (shown.device is None, shown.host is None, shown.lock_ref, shown.host_lock)
+
+
+def _maps(node: Node, state: ComponentState) -> bool:
+    assert node.component is not None
+    if node.device is None:
+        return True
+    due = node.component.device or (0,) * node.length
+    return tuple(state.mapping[slot] for slot in node.device) == due
+
+
+def _holds_its_kv(node: Node, state: ComponentState, actual: Snapshot) -> bool:
+    own = node.component
+    assert own is not None
+    due = fingerprints(*node.path)[-node.length :]
+    moving = [s for t in actual.transfers if t.kind == "load" for s in t.component_device]
+    moving_host = [s for t in actual.transfers if t.kind == "write" for s in t.component_host]
+    return all(
+        slots is None
+        or (
+            len(slots) == node.length
+            and all(
+                kv[slot] == wanted or slot in on_its_way
+                for slot, wanted in zip(slots, due, strict=True)
+            )
+        )
+        for slots, kv, on_its_way in (
+            (own.device, state.device_kv, moving),
+            (own.host, state.host_kv, moving_host),
+        )
+    )
+
+
+def _states_agree(due: ComponentState, found: ComponentState) -> bool:
+    return all(
+        shown(getattr(due, name)) == shown(getattr(found, name)) for name, _, _, shown in _STATE
+    )
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+_STATE = (
+    ("evictable_size", "sizes", "evictable size of the component", _itself),
+    ("protected_size", "sizes", "protected size of the component", _itself),
+    ("device_free", "conservation", "number of free device pages of the component", len),
+    ("host_free", "conservation", "number of free host slots of the component", len),
+    ("locks", "lock-balance", "what the holders of the component hold", _itself),
+    ("pins", "lock-balance", "what pins of the component hold", _itself),
+    ("lru", "component-lru", "LRU list of the component", _itself),
+    ("host_lru", "component-lru", "LRU list of the component on the host", _itself),
+)
+
+
+_NODE = (
+    ("device", "transition", "on the device"),
+    ("host", "transition", "on the host"),
+    ("lock_ref", "lock-balance", "lock_ref"),
+    ("host_lock", "lock-balance", "host pins"),
+)
+
+
+def explain_components(
+    expected: Snapshot, actual: Snapshot, both: Iterable[tuple[Path, Node | None, Node | None]]
+) -> Iterator[Difference]:
+    """Every difference between the component's parts of two complete snapshots."""
+    if expected.component is None or actual.component is None:
+        return
+    for path, mine, theirs in both:
+        if mine is None or theirs is None or mine.component is None or theirs.component is None:
+            continue
+        for name, law, words in _NODE:
+            due, found = _shown(mine.component, name), _shown(theirs.component, name)
+            if due != found:
+                text = f"node {path}: the component's {words} is {found}, due {due}"
+                yield Difference(law, text, (path,))
+    for name, law, words, shown in _STATE:
+        due = shown(getattr(expected.component, name))
+        found = shown(getattr(actual.component, name))
+        if due != found:
+            yield Difference(law, f"{words}: {_text(found)}, due {_text(due)}")
+
+
+def _shown(component: NodeComponent, name: str) -> Any:
+    value = getattr(component, name)
+    return value is not None if name in ("device", "host") else value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return (
+        "["
+        + "; ".join(
+            f"{one[0]} from {one[1]}" if not isinstance(one, Path) else str(one) for one in value
+        )
+        + "]"
+    )
