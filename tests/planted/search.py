@@ -109,7 +109,8 @@ def _legally(lockstep: Lockstep, operation: Operation) -> None:
 def broken_by(lockstep: Lockstep, configuration: Configuration, operation: Operation) -> list[str]:
     before = lockstep.actual
     outcome = lockstep.target.perform(operation)
-    step = Step(configuration, operation, outcome, before, lockstep.target.observe())
+    after, host_leaf = lockstep.target.observe(), lockstep.model.dialect.host_leaf
+    step = Step(configuration, operation, outcome, before, after, host_leaf)
     return list(dict.fromkeys(law.identifier for law, _ in judge(step)))
 
 

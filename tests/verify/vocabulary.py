@@ -8,7 +8,7 @@ import attrs
 from hypothesis import strategies as st
 
 from hicache_model import operations
-from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES, Configuration
+from hicache_model.configuration import COMPONENTS, EVICTION_POLICIES, WRITE_POLICIES, Configuration
 from hicache_verify.trace import Trace
 
 _token = st.integers(0, (1 << 31) - 1)
@@ -24,6 +24,7 @@ _ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "request": _small,
     "chunk": st.integers(1, 1 << 31),
     "token": _token,
+    "component": st.sampled_from(COMPONENTS),
 }
 _OPERATIONS = st.one_of(
     [
@@ -38,6 +39,9 @@ def configurations(draw: st.DrawFn) -> Configuration:
     page = draw(st.integers(1, 64))
     return Configuration(
         write_policy=draw(st.sampled_from(WRITE_POLICIES)),
+        component=draw(st.sampled_from(COMPONENTS)),
+        component_slots=page * draw(st.integers(1, 8)),
+        window=draw(st.integers(1, 64)),
         eviction_policy=draw(st.sampled_from(EVICTION_POLICIES)),
         page_size=page,
         device_slots=page * draw(st.integers(1, 100)),
