@@ -18,11 +18,13 @@ OF_NODES: Mapping[str, tuple[str, ...]] = {
     LOCKS: ("lock_ref",),
     PINS: ("host_lock",),
     LEAF_SETS: ("in_device_leaves", "in_host_leaves"),
+    COMPONENT: ("component",),
     ORDER: ("hit_count", "priority", "last_access", "creation", "reach"),
 }
 """Fields of a Node by the observation that they need; every other field is always shown."""
 
 OF_TOTALS: Mapping[str, tuple[str, ...]] = {
+    COMPONENT: ("component",),
     PINS: ("host_locks",),
     LEAF_SETS: ("device_leaf_count", "host_leaf_count"),
 }

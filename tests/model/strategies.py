@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 from hypothesis import strategies as st
 
-from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES, Configuration
+from hicache_model.configuration import COMPONENTS, EVICTION_POLICIES, WRITE_POLICIES, Configuration
 from hicache_model.fields import MAX_COUNT
 
 TOKENS = st.lists(st.integers(0, MAX_COUNT - 1), min_size=1, max_size=8).map(tuple)
@@ -32,6 +32,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "loaded_length": LENGTH,
     "needed": LENGTH,
     "started": st.booleans(),
+    "component": st.sampled_from(COMPONENTS),
+    "component_host_length": LENGTH,
+    "component_tokens": LENGTH,
     "slots": st.lists(LENGTH, max_size=8).map(tuple),
 }
 
@@ -64,4 +67,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
         copies=draw(st.sampled_from(("late", "early"))),
         requests=draw(st.integers(1, 1024)),
         context_length=draw(st.integers(2, 1 << 20)),
+        component=draw(st.sampled_from(COMPONENTS)),
+        window=draw(st.integers(1, 1 << 20)),
+        component_slots=page_size * draw(st.integers(1, (1 << 20) // page_size)),
     )

@@ -7,6 +7,7 @@ import pytest
 
 from hicache_model.laws import LAWS, judge
 from hicache_model.observations import (
+    COMPONENT,
     LEAF_SETS,
     LOCKS,
     OF_NODES,
@@ -19,7 +20,7 @@ from hicache_model.observations import (
 from hicache_model.snapshot import Node, Path, Snapshot
 from tests.model.law_examples import EXAMPLES, Example
 
-ALL = (LOCKS, PINS, LEAF_SETS, ORDER)
+ALL = (LOCKS, PINS, LEAF_SETS, ORDER, COMPONENT)
 
 
 def test_every_table_names_fields_that_exist() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from hicache_impl.native.target import NativeFactory
 from hicache_model import operations as ops
+from hicache_model.components.facts import Facts, Segment
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.dialects import Dialect
 from hicache_model.operations import EvictDevice, Insert, Operation
@@ -213,8 +214,11 @@ def test_whatever_shows_makes_another_state(operations: tuple[Operation, ...]) -
 
 FACTS: dict[type, str] = {
     TreeNode: "path length parent on_device on_host lock_ref host_lock transfer hit_count priority "
-    "last_access creation reach children",
-    Running: "tokens prompt_length namespace priority computed protected inserted anchor",
+    "last_access creation reach children component",
+    Running: "tokens prompt_length namespace priority computed protected inserted anchor freed "
+    "branch number",
+    Facts: "on_device on_host lock_ref host_lock used host_used written_by loaded_by",
+    Segment: "node start",
     Pin: "node start",
 }
 HELD = "requests locks host_locks load_pins duplicates writes queued_writes queued_loads"
@@ -226,7 +230,7 @@ def test_a_new_fact_of_the_model_is_not_forgotten() -> None:
         assert {field.name for field in attrs.fields(owner)} == set(names.split())
     facts = {name for name in vars(modelled(())) if not name.startswith("_")}
     fixed = {"configuration", "dialect", "page_size", "write_back", "policy", "is_host_leaf"}
-    assert facts - fixed == {*HELD.split(), "started_loads", "tree"}
+    assert facts - fixed == {*HELD.split(), "started_loads", "tree", "component"}
 
 
 def test_the_order_of_use_is_part_of_a_state() -> None:
