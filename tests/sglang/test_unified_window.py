@@ -1,0 +1,138 @@
+"""UnifiedRadixCache with sliding window attention beside full attention: it runs, and agrees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_hiradix_child import ROOT
+
+from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Lock, Match, codec
+
+RELEASE = "0.5.23"
+
+CHILD = """
+import json, sys
+import attrs
+from hicache_model.configuration import Configuration
+from hicache_model.operations import codec
+from hicache_verify.lockstep import Lockstep
+from hicache_verify.targets import TargetSpec, open_factory
+
+release, sizes, script = json.load(sys.stdin)
+lockstep = Lockstep(
+    open_factory(TargetSpec(release=release, cache="unified", core="python")),
+    Configuration(**{"component": "swa", **sizes}),
+)
+for data in script:
+    found = lockstep.step(codec.decode(data))
+    assert found is None, found.message
+    parts = {
+        str(path.tokens): [node.device is not None, node.component.device is not None,
+                           node.component.host is not None, node.component.lock_ref]
+        for path, node in lockstep.actual.nodes.items()
+    }
+    state = lockstep.actual.component
+    lru = [str(path.tokens) for path in state.lru]
+    print(json.dumps([attrs.asdict(lockstep.outcome), parts, lru, len(state.device_free)]))
+"""
+
+
+def run(*script: Any, **sizes: Any) -> list[Any]:
+    """In lockstep with the model; of each step the outcome, the nodes' parts, the LRU, the room."""
+    given = json.dumps([RELEASE, sizes, [codec.encode(operation) for operation in script]])
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD],
+        cwd=ROOT,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    return [json.loads(line) for line in child.stdout.splitlines()]
+
+
+def test_a_leaf_is_cut_to_a_window_and_a_tombstone_ends_a_lookup() -> None:
+    inserted, evicted, shorter, longer = run(
+        Insert((1, 2, 3, 4)),
+        EvictDevice(1, "swa"),
+        Match((1, 2, 3)),
+        Match((1, 2, 3, 4)),
+        window=2,
+        write_policy="write_through_selective",
+    )
+    assert inserted[1:3] == [
+        {"(1, 2)": [True, True, False, 0], "(1, 2, 3, 4)": [True, True, False, 0]},
+        ["(1, 2)", "(1, 2, 3, 4)"],
+    ]
+    assert evicted[0] == {"tokens": 0, "component_tokens": 2}
+    assert evicted[1]["(1, 2)"] == [True, False, False, 0]
+    assert shorter[0]["device_length"] == 0  # its last window begins in the tombstone
+    assert longer[0]["device_length"] == 4
+
+
+def test_a_lock_holds_a_window_and_an_insert_fills_a_tombstone_below_it() -> None:
+    *_, locked, evicted, filled = run(
+        Insert((1, 2, 3)), Lock((1, 2, 3)), EvictDevice(3, "swa"), Insert((1, 2, 3)), window=1
+    )
+    assert locked[1] == {
+        "(1, 2)": [True, True, False, 0],
+        "(1, 2, 3)": [True, True, False, 1],
+    }
+    assert evicted[0]["component_tokens"] == 2
+    assert filled[1]["(1, 2)"] == [True, True, True, 0]
+
+
+def test_only_a_window_is_loaded_back_and_the_host_gives_up_what_is_oldest() -> None:
+    *_, loaded, _, gone = run(
+        Insert((1, 2, 3, 4)),
+        EvictDevice(4),
+        LoadBack((1, 2, 3, 4)),
+        EvictDevice(4),
+        EvictHost(1, "swa"),
+        window=2,
+    )
+    assert loaded[0] == {"tokens": 4}
+    assert loaded[1] == {
+        "(1, 2)": [True, False, True, 0],
+        "(1, 2, 3, 4)": [True, True, True, 1],
+    }
+    assert gone[1]["(1, 2)"] == [True, False, False, 0]
+
+
+def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
+    child = subprocess.run(
+        [sys.executable, "-m", "hicache_verify", "run", "--release", "0.5.18"]
+        + ["--component", "swa", "--examples", "1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 2
+    assert child.stderr.strip().splitlines()[-1] == (
+        "hicache-verify: unknown component 'swa'; sglang 0.5.18 has full (or all)"
+    )
+
+
+@pytest.mark.parametrize("policy", ["write_back", "write_through"])
+def test_nothing_is_found_in_the_release(policy: str, tmp_path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-m", "hicache_verify", "run", "--release", RELEASE, "--workers", "1"]
+        + ["--cache", "unified", "--core", "python", "--component", "swa"]
+        + ["--write-policy", policy, "--page-size", "1,4", "--examples", "20"]
+        + ["--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert child.returncode == 0, child.stdout + child.stderr
