@@ -58,6 +58,17 @@ def run(*script: Any, **sizes: Any) -> list[Any]:
     return [json.loads(line) for line in child.stdout.splitlines()]
 
 
+def hicache_verify(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hicache_verify", *command.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
 def test_a_leaf_is_cut_to_a_window_and_a_tombstone_ends_a_lookup() -> None:
     inserted, evicted, shorter, longer = run(
         Insert((1, 2, 3, 4)),
@@ -107,15 +118,7 @@ def test_only_a_window_is_loaded_back_and_the_host_gives_up_what_is_oldest() -> 
 
 
 def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
-    child = subprocess.run(
-        [sys.executable, "-m", "hicache_verify", "run", "--release", "0.5.18"]
-        + ["--component", "swa", "--examples", "1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    child = hicache_verify("run --release 0.5.18 --component swa --examples 1")
     assert child.returncode == 2
     assert child.stderr.strip().splitlines()[-1] == (
         "hicache-verify: unknown component 'swa'; sglang 0.5.18 has full (or all)"
@@ -124,15 +127,8 @@ def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
 
 @pytest.mark.parametrize("policy", ["write_back", "write_through"])
 def test_nothing_is_found_in_the_release(policy: str, tmp_path: Path) -> None:
-    child = subprocess.run(
-        [sys.executable, "-m", "hicache_verify", "run", "--release", RELEASE, "--workers", "1"]
-        + ["--cache", "unified", "--core", "python", "--component", "swa"]
-        + ["--write-policy", policy, "--page-size", "1,4", "--examples", "20"]
-        + ["--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
+    child = hicache_verify(
+        f"run --release {RELEASE} --cache unified --core python --component swa --workers 1 "
+        f"--write-policy {policy} --page-size 1,4 --examples 20 --out {tmp_path}"
     )
     assert child.returncode == 0, child.stdout + child.stderr

@@ -54,7 +54,7 @@ class ComponentObserver(UnifiedObserver):
     """As UnifiedObserver, with the component's pools, lists and holders."""
 
     def __init__(self, calls: Calls, *args: Any) -> None:
-        super().__init__(calls, *args)  # type: ignore[arg-type]
+        super().__init__(calls, *args)
         self.parts = _component(calls)
         device, host = self.parts.device_pool, self.parts.host_pool
         self._addresses = {buffer.data_ptr() for buffer in device.k_buffer + device.v_buffer}
