@@ -54,6 +54,8 @@ class Step:
     """What the snapshots do not show (observations.py)."""
     split_hits: str = "both_halves"
     """The dialect of that name: which halves of a split node keep its hits."""
+    request_counts: str = "each_insert"
+    """The dialect of that name: which inserts of a request count as hits."""
 
     @cached_property
     def family(self) -> Family:
@@ -617,6 +619,52 @@ def _on_device_of(family: Family, asked: Path) -> int:
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         found += max(0, shared - len(node.path.tokens) + node.length)
     return found
+
+
+@law(
+    "promised-backup",
+    "Under write_through what is inserted is backed up, or the host has no room for it.",
+    taught_by="SGLang #39444, #33714",
+)
+def _promised_backup(step: Step) -> Iterator[Violation]:
+    if step.before is None or step.configuration.write_policy != "write_through":
+        return
+    if _counts_nothing(step, step.before):
+        return
+    room = len(step.after.host_free)
+    for path, node in step.family.nodes.items():
+        if node.backed_up or node.length > room or not _is_inserted(step, path):
+            continue
+        parent = step.family.parent_of(node)
+        if parent is None or parent.backed_up:  # a parent is first, and may find no room
+            yield Violation(
+                f"node {path} was inserted and has no host copy, although {room} host slots are "
+                "free",
+                (path,),
+            )
+
+
+def _is_inserted(step: Step, path: Path) -> bool:
+    """Whether an insert passed this node; of one within a request only what is new tells."""
+    op = step.operation
+    if isinstance(op, ops.Insert):
+        return is_on_path(path, Path(op.namespace, op.tokens))
+    return not any(_covers(old, path) for old in step.old_family.nodes.values())
+
+
+def _counts_nothing(step: Step, before: Snapshot) -> bool:
+    """Whether what is inserted counts no hit: by its caller's word, or as a chunk of a prompt."""
+    op = step.operation
+    if isinstance(op, ops.ExtendRequest) and step.request_counts == "each_insert":
+        chunk = before.requests[op.request].computed
+        return step.after.requests[op.request].protected <= chunk
+    return isinstance(op, ops.Insert) and op.chunked
+
+
+def _covers(node: Node, path: Path) -> bool:
+    """Whether the node reaches from above the end of ``path`` to it or beyond: it may be split."""
+    start = len(node.path.tokens) - node.length
+    return start < len(path.tokens) and is_on_path(path, node.path)
 
 
 @law(

@@ -9,8 +9,8 @@ the same operations anew: what is reported is always the first operation at whic
 from __future__ import annotations
 
 import traceback as tracebacks
-from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType, TracebackType
 
 import attrs
 
@@ -41,16 +41,24 @@ class Lockstep:
 
     ``step`` returns the divergence, or None. After one, the example is over. ``outcome``,
     ``actual`` and ``performed`` tell what the target answered, showed, and was asked to do so far.
+    ``strict`` exchanges values of the dialect: what it tolerates is then a divergence.
     """
 
     def __init__(
-        self, factory: TargetFactory, configuration: Configuration, *, exact: bool = True
+        self,
+        factory: TargetFactory,
+        configuration: Configuration,
+        *,
+        exact: bool = True,
+        strict: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.factory = factory
         self.configuration = configuration
         self.exact = exact
+        self.strict = strict
         refuse_component(factory.description, configuration)
-        self.model = Reference(configuration, dialect_of(factory.description))
+        dialect = attrs.evolve(dialect_of(factory.description), **strict)
+        self.model = Reference(configuration, dialect)
         self.target = factory.build(configuration)
         self.unobserved = factory.description.unobserved
         self.quick = QuickCompare(self.model, self.unobserved)
@@ -156,6 +164,7 @@ class Lockstep:
             self.model.dialect.host_leaf,
             self.unobserved,
             self.model.dialect.split_hits,
+            self.model.dialect.request_counts,
         )
 
     def _differences(self) -> Iterator[Difference]:
@@ -253,7 +262,7 @@ class Lockstep:
         )
 
     def _exact_divergence(self) -> Divergence | None:
-        again = Lockstep(self.factory, self.configuration, exact=True)
+        again = Lockstep(self.factory, self.configuration, strict=self.strict)
         for operation in self.performed:
             found = again.step(operation)
             if found is not None:

@@ -26,6 +26,12 @@ class HitsStandStill(WriteThrough):
         node.hit_count = min(node.hit_count, self.parts.settings.hits_before_backup)
 
 
+class NewLeavesWait(WriteThrough):
+    def is_due(self, node: TreeNode) -> bool:
+        is_new = node.creation == node.last_access and not node.children
+        return not is_new and super().is_due(node)
+
+
 class StaysOld(RadixTree):
     def visit(self, child: TreeNode, tokens: Tokens, depth: int) -> TreeNode:
         is_whole = self.shared_length(child.key, tokens, depth) == len(child.key)
@@ -61,6 +67,16 @@ ORDERING = (
         eviction_policy="lfu",
         length=2,
         kinds=Kinds(write_through=HitsStandStill),
+    ),
+    Bug(
+        identifier="new-leaf-is-not-backed-up",
+        sentence="A new leaf is not copied to the host before it is used again.",
+        imitates="SGLang #39444, #33714",
+        law="promised-backup",
+        write_policies=("write_through",),
+        length=1,
+        quick=True,
+        kinds=Kinds(write_through=NewLeavesWait),
     ),
     Bug(
         identifier="lookup-does-not-refresh",

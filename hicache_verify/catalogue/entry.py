@@ -41,10 +41,12 @@ class Entry:
     entry's name for it); on those in ``fixed``, and on an affected one with ``patch``, it agrees.
 
     An entry without a public reference goes by its ``identifier``. ``patch`` is None where no few
-    lines mend it.
+    lines mend it; ``earlier_patch`` is another one, and the last release that it is for.
 
-    ``shown_on`` is the affected and the fixed release that a reproduction takes when none is named.
-    ``looks_like`` judges the shape of a divergence whose law and release fit already.
+    ``shown_on`` is the affected release, and the fixed one if there is any, that a reproduction
+    takes when none is named. ``looks_like`` judges the shape of a divergence whose law and release
+    fit already. ``strict`` are the values of the dialect (dialects.py) that are exchanged to show a
+    defect which is tolerated elsewhere.
     """
 
     identifier: str
@@ -54,16 +56,23 @@ class Entry:
     write_policies: tuple[str, ...]
     affected: tuple[str, ...]
     fixed: tuple[str, ...]
-    shown_on: tuple[str, str]
+    shown_on: tuple[str, ...]
     traces: tuple[NamedTrace, ...]
     patch: SourcePatch | None
     story: str
     looks_like: Callable[[Divergence], bool] = attrs.field(eq=False, repr=False)
     target: str = "sglang"
+    earlier_patch: tuple[str, SourcePatch] | None = None
+    strict: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
         return self.references[0] if self.references else self.identifier
+
+    def patch_of(self, release: str) -> SourcePatch | None:
+        """What mends this release."""
+        last, earlier = self.earlier_patch or ("0", None)
+        return earlier if release_key(release) <= release_key(last) else self.patch
 
     def affects(self, release: str) -> bool:
         """Compared by numbers: a source tree may add words of its own to them."""

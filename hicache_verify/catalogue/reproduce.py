@@ -63,10 +63,9 @@ def runs(entry: Entry, every_release: bool) -> list[Run]:
     """Affected releases, the same with the patch where there is one, fixed releases."""
     shown = entry.shown_on[:1], entry.shown_on[1:]
     affected, fixed = (entry.affected, entry.fixed) if every_release else shown
-    patched = affected if entry.patch else ()
     return [
         *(Run(entry, release, patched=False) for release in affected),
-        *(Run(entry, release, patched=True) for release in patched),
+        *(Run(entry, release, patched=True) for release in affected if entry.patch_of(release)),
         *(Run(entry, release, patched=False) for release in fixed),
     ]
 
@@ -74,7 +73,7 @@ def runs(entry: Entry, every_release: bool) -> list[Run]:
 def play(run: Run, executor: Executor, limits: Limits) -> Iterator[Event]:
     """All traces of the entry on one release; a worker that is lost is replaced."""
     yield RunStarted(run)
-    patch = run.entry.patch
+    patch = run.entry.patch_of(run.release)
     patches = (patch,) if patch and run.patched else ()
     spec = attrs.evolve(recorded_on(run.entry.target, run.release), patches=patches)
     worker: Worker | None = None
@@ -84,7 +83,7 @@ def play(run: Run, executor: Executor, limits: Limits) -> Iterator[Event]:
                 worker, _ = open_worker(executor, spec)
             yield TraceStarted(run, named)
             case = Case(named.configuration, named.operations)
-            said = ask(worker, Attempt(case, keep_steps=True))
+            said = ask(worker, Attempt(case, keep_steps=True, strict=dict(run.entry.strict)))
             if not isinstance(said, Attempted):
                 worker.close()
                 worker = None

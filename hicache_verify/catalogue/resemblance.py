@@ -10,6 +10,6 @@ def resembles(divergence: Divergence, release: str, target: str = "sglang") -> s
     """The entry's name, such as ``#19212``; else None. It is a likeness, not a diagnosis."""
     for entry in ENTRIES:
         fits = entry.target == target and divergence.law in entry.laws and entry.affects(release)
-        if fits and entry.looks_like(divergence):
+        if fits and not entry.strict and entry.looks_like(divergence):
             return entry.name
     return None

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from hicache_verify.catalogue.entry import Entry
+from hicache_verify.catalogue.entry import Entry, SourcePatch
 from hicache_verify.catalogue.events import (
     AGREED,
     DIVERGED,
@@ -84,7 +84,7 @@ class TerminalReport:
             Rule(Text(f"{title}: should {_should(run)}", style="bold"), align="left")
         )
         if run.patched:
-            for sign, line in changed_lines(run.entry):
+            for sign, line in changed_lines(run.entry.patch_of(run.release)):
                 self._raw(f"{sign} {line}", "red" if sign == "-" else "green")
 
     def _trace(self, event: TraceStarted) -> None:
@@ -139,17 +139,18 @@ class TerminalReport:
 
 def facts(entry: Entry) -> str:
     names = ", ".join(entry.references) or "no public number"
+    fixed = f"fixed in {entry.fixed[0]}" if entry.fixed else "not fixed yet"
     return (
         f"{names} · law {entry.laws[0]} · {', '.join(entry.write_policies)}"
-        f" · {entry.target} {_span(entry.affected)}, fixed in {entry.fixed[0]}"
+        f" · {entry.target} {_span(entry.affected)}, {fixed}"
     )
 
 
-def changed_lines(entry: Entry) -> list[tuple[str, str]]:
+def changed_lines(patch: SourcePatch | None) -> list[tuple[str, str]]:
     """The lines of the patch that differ, as in a diff."""
-    if entry.patch is None:
+    if patch is None:
         return []
-    old, new = entry.patch.old.splitlines(), entry.patch.new.splitlines()
+    old, new = patch.old.splitlines(), patch.new.splitlines()
     gone = [("-", line.strip()) for line in old if line not in new]
     return gone + [("+", line.strip()) for line in new if line not in old]
 

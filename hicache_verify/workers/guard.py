@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import signal
 import traceback as tracebacks
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from types import MappingProxyType, TracebackType
 
 import attrs
 
@@ -38,6 +38,7 @@ class Guard:
         self._journal = journal
         self._exact = exact
         self._configuration = Configuration()
+        self._strict: Mapping[str, str] = {}
         self.lockstep: Lockstep | None = None
         self.operations: list[Operation] = []
 
@@ -46,9 +47,11 @@ class Guard:
         """The example so far."""
         return Case(self._configuration, tuple(self.operations))
 
-    def start(self, configuration: Configuration) -> Divergence | None:
+    def start(
+        self, configuration: Configuration, strict: Mapping[str, str] = MappingProxyType({})
+    ) -> Divergence | None:
         """Build a fresh cache; RefusedConfiguration where the target knows no such."""
-        self._configuration = configuration
+        self._configuration, self._strict = configuration, strict
         self.operations = []
         self.lockstep = None
         self._journal.begin(configuration)
@@ -91,7 +94,7 @@ class Guard:
 
     def run(self, job: Attempt) -> Attempted:
         """A case from its start to its first divergence."""
-        divergence = self.start(job.case.configuration)
+        divergence = self.start(job.case.configuration, job.strict)
         illegal: tuple[int, str] | None = None
         steps: list[Step] = []
         for index, op in enumerate(job.case.operations):
@@ -120,7 +123,9 @@ class Guard:
 
     def _build(self) -> None:
         try:
-            self.lockstep = Lockstep(self._factory, self._configuration, exact=self._exact)
+            self.lockstep = Lockstep(
+                self._factory, self._configuration, exact=self._exact, strict=self._strict
+            )
         except ValueError as error:
             raise RefusedConfiguration(str(error)) from error
 

@@ -74,11 +74,13 @@ class Attempt:
     """Run ``case`` once, in the worker itself.
 
     Illegal operations end it, or are left out. ``keep_steps`` brings back what was seen on the way.
+    ``strict`` are values of the dialect that are exchanged.
     """
 
     case: Case
     skip_illegal: bool = False
     keep_steps: bool = False
+    strict: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

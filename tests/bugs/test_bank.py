@@ -57,6 +57,7 @@ MEAN = {
     "eviction-reports-nothing": 17,
     "hits-stand-still": 5,
     "lookup-does-not-refresh": 49,
+    "new-leaf-is-not-backed-up": 4,
     "lookup-reads-another-namespace": 668,
     "lookup-answers-from-memory": 126,
 }

@@ -413,6 +413,21 @@ def _effects() -> Iterator[Example]:
         asks(ops.LoadBack((1, 2), quota=1)),
     )
     yield Example(
+        "a new node that nobody backs up",
+        "promised-backup",
+        (ops.Insert((1,)),),
+        all_of(
+            node_after(ONE, host=None, lock_ref=0, in_device_leaves=True),
+            after(
+                transfers=lambda s: (),
+                evictable_size=lambda s: 1,
+                protected_size=lambda s: 0,
+                device_leaf_count=lambda s: 1,
+                host_free=lambda s: tuple(range(WRITE_THROUGH.host_slots)),
+            ),
+        ),
+    )
+    yield Example(
         "half of a split loses its priority", "split-neutral", split, node_after(ONE, priority=0)
     )
     yield Example(

@@ -384,7 +384,7 @@ ANSWERS = (
     Planted(
         "write_through_one_hit_late",
         THROUGH,
-        ("transition",),
+        ("promised-backup", "transition"),
         (
             Edit(
                 CACHE,
@@ -395,6 +395,7 @@ ANSWERS = (
 """,
             ),
         ),
+        Witness("promised-backup", (Insert((1,)),)),
     ),
     # -- what a split keeps
     Planted(
