@@ -9,12 +9,19 @@ from hicache_verify.catalogue.entry import Entry
 
 ENTRIES: tuple[Entry, ...] = (
     hiradix.HOST_LEAF_STATUS,
+    unified.UNFINISHED_EVICTION,
     unified.NOTHING_FREED,
+    unified.LOAD_BACK_LIFETIME,
     hiradix.LOAD_BACK_LIFETIME,
     hiradix.NOTHING_FREED,
     unified.QUOTA_SIGN,
+    unified.CHUNKS_NOT_BACKED_UP,
     hiradix.HOST_FULL_ASSERTION,
     hiradix.BACKUP_BELOW_A_GAP,
+    unified.HITS_COUNTED_TWICE,
+    unified.SUFFIX_REFRESHED,
+    unified.RUST_SUFFIX_REFRESHED,
+    unified.RECLAIM_ORDER,
 )
 
 
