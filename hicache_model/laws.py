@@ -669,7 +669,8 @@ def _covers(node: Node, path: Path) -> bool:
 
 @law(
     "split-neutral",
-    "A split changes no content, lock or policy: both halves together are what the node was.",
+    "A split changes no content, lock, policy or write in flight: both halves together are what "
+    "the node was.",
     taught_by="SGLang #16946, #27072; 0.5.8 (_split_node dropped the priority)",
     needs=(ORDER,),
 )
@@ -702,6 +703,24 @@ def _split_neutral(step: Step) -> Iterator[Violation]:
                     f"node {path} was split, and its piece {piece.path} lost priority or hits",
                     (piece.path, path),
                 )
+
+    for transfer in step.after.transfers:
+        yield from _unpublished(step.family, transfer)
+
+
+def _unpublished(family: Family, transfer: Transfer) -> Iterator[Violation]:
+    """Host slots of a write that are in none of the nodes that its acknowledgement publishes."""
+    if transfer.kind != "write" or transfer.published is None:
+        return
+    published = [family.nodes[path] for path in transfer.published if path in family.nodes]
+    lost = set(transfer.host) - {slot for node in published for slot in node.host or ()}
+    if lost:
+        yield Violation(
+            f"the write in flight to host slots {list(transfer.host)} will publish "
+            f"{', '.join(str(node.path) for node in published) or 'nothing'}, without slots "
+            f"{sorted(lost)}",
+            tuple(node.path for node in published),
+        )
 
 
 def _pieces(family: Family, node: Node, length: int) -> list[Node]:

@@ -89,7 +89,8 @@ class Transfer:
 
     ``kind`` is ``write`` (device to host) or ``load``; a queued load has not ``started``.
     ``anchors`` are the nodes whose lock waits for the acknowledgement; None for a node that left
-    the tree.
+    the tree. ``published`` are the nodes that the acknowledgement of a write makes known as backed
+    up, to listeners and to storage; None where that is not shown.
     """
 
     kind: str
@@ -99,6 +100,7 @@ class Transfer:
     host: Slots = attrs.field(default=(), eq=False)
     component_device: Slots = attrs.field(default=(), eq=False)
     component_host: Slots = attrs.field(default=(), eq=False)
+    published: tuple[Path | None, ...] | None = attrs.field(default=None, eq=False)
 
 
 @frozen

@@ -34,6 +34,8 @@ class Differences:
     init_load_back: Callable[[ModuleType, Any, Any, int, int | None, Any], tuple[Any, Any]]
     #: value of ongoing_write_through -> the node whose lock waits for the acknowledgement.
     written_node: Callable[[Any], Any]
+    #: the same -> the nodes that are published then; None where none are listed.
+    published_nodes: Callable[[Any], Any]
     #: The request record whose attributes the cache reads.
     request: type[Any]
     #: (cache, req, is_insert): what release_kv_cache (mem_cache/common.py) asks of the cache.
@@ -60,6 +62,10 @@ def _array(token_ids: Iterable[int]) -> array[int]:
 
 def _itself(value: Any) -> Any:
     return value
+
+
+def _not_listed(pending: Any) -> None:
+    """A split leaves the node alone in the entry, and the half that is new is lost (#16946)."""
 
 
 def _child_key_of_cache(cache: Any, key: Any) -> Any:
@@ -145,6 +151,8 @@ TABLE = (
     ),
     Row("written_node", Range(before="0.5.13"), _itself, "hiradix_cache.py write_backup"),
     Row("written_node", Range(since="0.5.13"), itemgetter(0), "_track_write_through_node"),
+    Row("published_nodes", Range(before="0.5.13"), _not_listed, "hiradix_cache.py write_backup"),
+    Row("published_nodes", Range(since="0.5.13"), itemgetter(-1), "_track_write_through_node"),
     Row("request", Range(before="0.5.13"), ListReq, "schedule_batch.py Req"),
     Row("request", Range(since="0.5.13", before="0.5.16"), ArrayReq, "schedule_batch.py Req"),
     Row("request", Range(since="0.5.16", before="0.5.18"), SizedReq, "schedule_batch.py Req"),

@@ -461,12 +461,25 @@ class Observer:
     def _started(self, kind: str, ack: Any, nodes: Iterable[Any], path_of: PathOf) -> Transfer:
         source, target = self._copied[ack.finish_event.marker]
         device, host = (source, target) if kind == "write" else (target, source)
-        return Transfer(kind, True, tuple(map(path_of, nodes)), device, host)
+        published = self._published(ack.node_ids, path_of) if kind == "write" else None
+        anchors = tuple(map(path_of, nodes))
+        return Transfer(kind, True, anchors, device, host, published=published)
 
     def _queued(self, queued: Any, path_of: PathOf) -> Transfer:
         anchors = tuple([path_of(self._loading(number)) for number in queued.node_ids])
         device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
         return Transfer("load", False, anchors, device, host)
+
+    def _published(self, numbers: Iterable[int], path_of: PathOf) -> tuple[Path | None, ...] | None:
+        """The nodes that the acknowledgement of these writes publishes."""
+        ongoing = self.cache.ongoing_write_through
+        lists = [self._to_publish(ongoing[number]) for number in numbers if number in ongoing]
+        if None in lists:
+            return None
+        return tuple([path_of(node) for nodes in lists for node in nodes])
+
+    def _to_publish(self, pending: Any) -> Any:
+        return self.calls.ways.published_nodes(pending)
 
     def _written(self, number: int) -> Any:
         pending = self.cache.ongoing_write_through.get(number)

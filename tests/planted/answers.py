@@ -415,6 +415,22 @@ ANSWERS = (
         Witness("split-neutral", (Insert((1, 1), priority=1), Match((1,)))),
     ),
     Planted(
+        "split_forgets_the_pending_write",
+        THROUGH,
+        ("split-neutral",),
+        (
+            Edit(
+                CACHE,
+                """
+@@ _split_node
+-            self._replace_pending_write_through_node(child, [new_node, child])
++            pass
+""",
+            ),
+        ),
+        Witness("split-neutral", (Insert((1, 1)), Match((1,)))),
+    ),
+    Planted(
         "split_drops_the_hit_count",
         SELECTIVE,
         ("split-neutral", "transition", "policy-order"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from tests.planted.bug import BACK, CACHE, THROUGH, Edit, Planted
+from tests.planted.bug import BACK, CACHE, Edit, Planted
 from tests.planted.unified import CORE, planted
 
 
@@ -39,25 +39,6 @@ EQUIVALENT = (
         "is evicted and backed up whenever the question is asked.",
     ),
     Equivalent(
-        Planted(
-            "split_forgets_the_pending_write",
-            THROUGH,
-            (),
-            (
-                Edit(
-                    CACHE,
-                    """
-@@ _split_node
--            self._replace_pending_write_through_node(child, [new_node, child])
-+            pass
-""",
-                ),
-            ),
-        ),
-        "It decides only what is published as an event and what goes to storage (#16946, #27072): "
-        "a law needs one of these.",
-    ),
-    Equivalent(
         planted(
             "host_leaf_asks_whether_a_child_is_evicted_in_0.5.23",
             BACK,
@@ -71,21 +52,6 @@ EQUIVALENT = (
         ),
         "Below an evicted node every child is evicted, so that to have one that is evicted and to "
         "have one at all are the same; so is to have one that is backed up.",
-    ),
-    Equivalent(
-        planted(
-            "split_forgets_the_pending_write_in_0.5.23",
-            THROUGH,
-            (),
-            CORE,
-            """
-@@ _split_node
--            new_node.write_through_pending_id = ack_id
-+            pass
-""",
-        ),
-        "As in 0.5.18: only what is published and what goes to storage is decided by it; host "
-        "copies of what is on the device are taken under write_back alone, which waits for writes.",
     ),
     Equivalent(
         planted(

@@ -86,6 +86,39 @@ _TABLE = (
 """,
     ),
     planted(
+        "split_forgets_the_write_in_flight",
+        THROUGH,
+        ("split-neutral",),
+        CACHE,
+        """
+@@ _replace_pending_write_through_node
+-                updated_node_ids.extend(new_node_ids)
++                updated_node_ids.append(node_id)
+""",
+    ),
+    planted(
+        "half_that_is_split_off_is_not_marked_as_written",
+        THROUGH,
+        ("split-neutral",),
+        CORE,
+        """
+@@ _split_node
+-            new_node.write_through_pending_id = ack_id
++            pass
+""",
+    ),
+    planted(
+        "lookup_does_not_tell_of_its_split",
+        THROUGH,
+        ("split-neutral",),
+        CORE,
+        """
+@@ _match_post_processor
+-            cache_actions=[action] if action is not None else [],
++            cache_actions=[],
+""",
+    ),
+    planted(
         "split_forgets_the_pin",
         BACK,
         ("lock-balance",),

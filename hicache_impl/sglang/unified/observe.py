@@ -138,7 +138,12 @@ class UnifiedObserver(Observer):
     def _waiting(self, kind: str, queued: Any, nodes: Iterator[Any], path_of: PathOf) -> Transfer:
         anchors = tuple(map(path_of, nodes))
         device, host = slots_of(queued.device_indices), slots_of(queued.host_indices)
-        return Transfer(kind, False, anchors, device, host)
+        published = self._published(queued.node_ids, path_of) if kind == "write" else None
+        return Transfer(kind, False, anchors, device, host, published=published)
+
+    def _to_publish(self, pending: Any) -> Any:
+        _, _, handles = pending
+        return [self.calls.node_or_none(handle) for handle in handles]
 
     def _written(self, number: int) -> Any:
         return self._node_of(self.cache.ongoing_write_through.get(number))
