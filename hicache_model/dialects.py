@@ -229,6 +229,15 @@ ROWS: tuple[Row, ...] = (
         "hiradix_cache.py, write_backup",
     ),
     Row(
+        "backup_without_room",
+        "evicts_anyway",
+        "0.5.9",
+        None,
+        "A backup for which eviction makes too little room on the host is given up when everything "
+        "that could go has gone. Tolerated in campaigns; the catalogue has it as a defect.",
+        "hiradix_cache.py, write_backup",
+    ),
+    Row(
         "host_pressure",
         "leaves",
         "0.5.9",
@@ -557,6 +566,16 @@ ROWS: tuple[Row, ...] = (
         UNIFIED,
     ),
     Row(
+        "backup_without_room",
+        "evicts_anyway",
+        "0.5.12",
+        None,
+        "A backup for which eviction makes too little room on the host is given up when everything "
+        "that could go has gone. Tolerated in campaigns; the catalogue has it as a defect.",
+        "unified_radix_cache.py, _execute_kv_backup",
+        UNIFIED,
+    ),
+    Row(
         "host_pressure",
         "leaves",
         "0.5.12",
@@ -752,6 +771,7 @@ class Dialect:
     writes_start: str
     write_back_waits: str
     host_room_asked: str
+    backup_without_room: str
     host_pressure: str
     load_back_evicts: str
     load_pins: str

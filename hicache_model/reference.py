@@ -376,6 +376,19 @@ class Reference:
                 self.remove(victim)
                 freed += victim.length
 
+    def _reclaimable_on_host(self) -> int:
+        """Host tokens that an eviction can free: nothing at or below them is held."""
+        return sum(
+            node.length
+            for node in self.tree.by_path.values()
+            if node.evicted
+            and not any(below.host_lock or below.lock_ref for below in self.tree.subtree(node))
+        ) + sum(
+            node.length
+            for node in self.duplicates
+            if node.on_device and node.on_host and not (node.transfer or node.host_lock)
+        )
+
     def _reclaim_duplicates(self, count: int) -> int:
         """Free host copies of what is on the device too, where that is the first resort.
 
@@ -417,6 +430,9 @@ class Reference:
         """Take host room for a copy of ``node``, evicting host leaves when short."""
         free = self.host_free()
         if free < node.length:
+            asks_first = self.dialect.backup_without_room == "evicts_nothing"
+            if asks_first and free + self._reclaimable_on_host() < node.length:
+                return False
             whole = self.dialect.host_room_asked == "request"
             self.evict_host(node.length if whole else node.length - free)
             if self.host_free() < node.length:

@@ -19,6 +19,7 @@ ENTRIES: tuple[Entry, ...] = (
     hiradix.HOST_FULL_ASSERTION,
     hiradix.BACKUP_BELOW_A_GAP,
     unified.HITS_COUNTED_TWICE,
+    unified.BACKUP_IN_VAIN,
     unified.SUFFIX_REFRESHED,
     unified.RUST_SUFFIX_REFRESHED,
     unified.RECLAIM_ORDER,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hicache_model.configuration import Configuration
 from hicache_model.operations import (
     BeginRequest,
+    CompleteWrites,
     EvictDevice,
     EvictHost,
     ExtendRequest,
+    FinishRequest,
     Insert,
     LoadBack,
     LockHost,
@@ -304,6 +306,50 @@ SUFFIX_REFRESHED = Entry(
     looks_like=_broke_its_law,
     target="sglang-unified",
     strict=(("split_refreshes", "neither_half"),),
+)
+
+KV_TOKENS = "        kv_tokens = len(device_value)\n"
+TOO_LONG = (
+    KV_TOKENS + "        if kv_tokens > self.cache_controller.mem_pool_host.anchor_entry"
+    ".host_pool.size:\n            return "
+)
+
+BACKUP_IN_VAIN = Entry(
+    identifier="backup-in-vain",
+    title="A backup that finds no room has emptied the host before",
+    references=(),
+    laws=("transition",),
+    write_policies=("write_through", "write_through_selective", "write_back"),
+    affected=("0.5.15", "0.5.15.post1", "0.5.16", *FROM_0_5_17_TO_0_5_19, *SINCE_0_5_20),
+    fixed=(),
+    shown_on=("0.5.23",),
+    traces=(
+        NamedTrace(
+            "longer than the host",
+            "The host has four slots and the only copy of [1, 2]. Five tokens are inserted, and "
+            "it is gone.",
+            Configuration("write_through", device_slots=8, host_slots=4),
+            (
+                *(BeginRequest(0, (1, 2), 2), FinishRequest(0), CompleteWrites(1)),
+                *(EvictDevice(2), Insert((3, 4, 5, 6, 7))),
+            ),
+        ),
+    ),
+    patch=SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "None\n"),
+    earlier_patch=("0.5.16", SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "0\n")),
+    story=(
+        "A backup asks the host for the slots that are missing. Eviction takes leaf after leaf, "
+        "and only at its end is it seen that they are too few: the backup is given up, what was "
+        "evicted for it is lost, and the next backup of that length does the same. It takes a node "
+        "longer than the host, or a host whose other slots cannot go: pinned ones, and under "
+        "write_through the copies of all that is on the device too. So it shows where the host is "
+        "not larger than the device, which releases allow since 0.5.15; HiRadixCache and the Rust "
+        "core do the same. The patch mends only the first of the two. In campaigns this is the "
+        "dialect backup_without_room; here it is judged."
+    ),
+    looks_like=_broke_its_law,
+    target="sglang-unified",
+    strict=(("backup_without_room", "evicts_nothing"),),
 )
 
 
