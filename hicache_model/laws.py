@@ -26,7 +26,7 @@ from hicache_model.definitions import (
     usable_length,
 )
 from hicache_model.fingerprint import fingerprints
-from hicache_model.observations import COMPONENT, LEAF_SETS, LOCKS, ORDER, PINS
+from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_model.outcomes import Evicted, LoadedBack, Matched, Outcome, OutOfMemory
 from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Slots, Snapshot, Transfer
@@ -544,7 +544,7 @@ def _longest_prefix(step: Step) -> Iterator[Violation]:
     on_path.sort(key=lambda n: len(n.path.tokens))
     for node in on_path:
         due.extend(node.device or ())
-    if step.configuration.component == "swa" and COMPONENT not in step.unobserved:
+    if step.configuration.component == "swa":
         values = [bool(n.component and n.component.device is not None) for n in on_path]
         has = [v for v, n in zip(values, on_path, strict=True) for _ in range(n.length)]
         due = due[: usable_length(has, step.configuration.window)]

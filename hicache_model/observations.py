@@ -12,23 +12,30 @@ import attrs
 from hicache_model.snapshot import Node
 
 LOCKS, PINS, LEAF_SETS, ORDER = "lock counts", "host pins", "leaf sets", "eviction order"
-COMPONENT = "components"
+COMPONENT_HOST = "component host copies"
+"""Where it is not shown, only the copies of what has no other value are, without their slots."""
 
 OF_NODES: Mapping[str, tuple[str, ...]] = {
     LOCKS: ("lock_ref",),
     PINS: ("host_lock",),
     LEAF_SETS: ("in_device_leaves", "in_host_leaves"),
-    COMPONENT: ("component",),
     ORDER: ("hit_count", "priority", "last_access", "creation", "reach"),
 }
 """Fields of a Node by the observation that they need; every other field is always shown."""
 
 OF_TOTALS: Mapping[str, tuple[str, ...]] = {
-    COMPONENT: ("component",),
     PINS: ("host_locks",),
     LEAF_SETS: ("device_leaf_count", "host_leaf_count"),
 }
 """The same of a Snapshot."""
+
+OF_COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    LOCKS: ("lock_ref", "locks"),
+    PINS: ("host_lock", "pins"),
+    ORDER: ("lru", "host_lru"),
+    COMPONENT_HOST: ("host",),
+}
+"""The same of a NodeComponent and a ComponentState."""
 
 
 def hidden(table: Mapping[str, tuple[str, ...]], unobserved: Collection[str]) -> frozenset[str]:

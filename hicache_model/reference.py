@@ -806,12 +806,12 @@ class Reference:
         if once:
             running.inserted = len(path.tokens)
         if self.dialect.unfinished_request == "matches_again":
-            node = self._find(path).node
+            node = self._find(path).on_device
         else:
             node = self.tree.by_path.get(path, self.tree.root)
         self._release(running)
         self._hold(node, running.number)
-        running.anchor, running.protected = node, len(path.tokens)
+        running.anchor, running.protected = node, len(node.path.tokens)
         self.component.inserted_by(running, path)
 
     def _insert_running(self, running: Running, counted: int) -> Path:

@@ -40,7 +40,9 @@ class QuickCompare:
         self.sees_leaves, self.sees_order = LEAF_SETS not in unobserved, ORDER not in unobserved
         self.agreed: dict[Path, tuple[Node, Slots]] = {}  # with the KV that is due to it
         self.content: Contents = ((), ())
-        self.component = QuickComponent(model) if model.configuration.component != "full" else None
+        self.component = (
+            QuickComponent(model, unobserved) if model.configuration.component != "full" else None
+        )
         pools = model.configuration
         self.device_pages = list(range(1, 1 + pools.device_slots // model.page_size))
         self.host_slots = list(range(pools.host_slots))
@@ -260,7 +262,7 @@ def explain(
             due, found = getattr(mine, attribute), getattr(theirs, attribute)
             if due != found:
                 yield Difference(law, words.format(path=path, due=due, found=found), (path,))
-    yield from explain_components(expected, actual, both)
+    yield from explain_components(expected, actual, both, unobserved)
     yield from _explain_totals(expected, actual, hidden(OF_TOTALS, unobserved))
     if ORDER not in unobserved:
         yield from _explain_order(expected, actual)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import attrs
 
 from hicache_model.fingerprint import fingerprints
+from hicache_model.observations import OF_COMPONENTS, hidden
 from hicache_model.reference import Reference
 from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Slots, Snapshot
 
@@ -27,22 +28,23 @@ class QuickComponent:
     Everything is looked at: the trees of such configurations are small.
     """
 
-    def __init__(self, model: Reference) -> None:
+    def __init__(self, model: Reference, unobserved: Collection[str]) -> None:
         self.model = model
+        self.unseen = hidden(OF_COMPONENTS, unobserved)
         pools = model.configuration
         self.device_pages = list(range(1, 1 + pools.component_slots // model.page_size))
         self.host_slots = list(range(pools.component_host_slots))
 
     def looks_equal(self, actual: Snapshot) -> bool:
         state, due = actual.component, self.model.component.state()
-        if state is None or due is None or not _states_agree(due, state):
+        if state is None or due is None or not _states_agree(due, state, self.unseen):
             return False
         nodes = [node for node in actual.nodes.values() if node is not None]
         by_path = self.model.tree.by_path
         return all(
-            _alike(self.model.component.view(by_path[node.path]), node)
+            _alike(self.model.component.view(by_path[node.path]), node, self.unseen)
             and _maps(node, state)
-            and _holds_its_kv(node, state, actual)
+            and _holds_its_kv(node, state, actual, self.unseen)
             for node in nodes
         ) and (not actual.complete or self._slots_add_up(actual, nodes, state))
 
@@ -59,20 +61,28 @@ class QuickComponent:
             due = fingerprints(request.namespace, request.tokens)[start:end]
             if tuple(state.device_kv[slot] for slot in request.component_row) != due:
                 return False
-        return sorted(device) == self.device_pages and sorted(host) == self.host_slots
+        hosts_add_up = "host" in self.unseen or sorted(host) == self.host_slots
+        return sorted(device) == self.device_pages and hosts_add_up
 
 
 def _pages(slots: Slots, page: int) -> Iterable[int]:
     return slots if page == 1 else {slot // page for slot in slots}
 
 
-def _alike(due: NodeComponent | None, node: Node) -> bool:
+def _alike(due: NodeComponent | None, node: Node, unseen: Collection[str]) -> bool:
     shown = node.component
-    return due is not None and shown is not None and _facts(due) == _facts(shown)
+    return due is not None and shown is not None and _facts(due, unseen) == _facts(shown, unseen)
 
 
-def _facts(shown: NodeComponent) -> tuple[Any, ...]:
-    return (shown.device is None, shown.host is None, shown.lock_ref, shown.host_lock)
+def _facts(shown: NodeComponent, unseen: Collection[str]) -> tuple[Any, ...]:
+    """Those that are compared; a host copy beside another value may not be shown."""
+    host = shown.host is not None and not ("host" in unseen and shown.device is not None)
+    return (
+        shown.device is not None,
+        host,
+        0 if "lock_ref" in unseen else shown.lock_ref,
+        0 if "host_lock" in unseen else shown.host_lock,
+    )
 
 
 def _maps(node: Node, state: ComponentState) -> bool:
@@ -83,7 +93,9 @@ def _maps(node: Node, state: ComponentState) -> bool:
     return tuple(state.mapping[slot] for slot in node.device) == due
 
 
-def _holds_its_kv(node: Node, state: ComponentState, actual: Snapshot) -> bool:
+def _holds_its_kv(
+    node: Node, state: ComponentState, actual: Snapshot, unseen: Collection[str]
+) -> bool:
     own = node.component
     assert own is not None
     due = fingerprints(*node.path)[-node.length :]
@@ -100,14 +112,15 @@ def _holds_its_kv(node: Node, state: ComponentState, actual: Snapshot) -> bool:
         )
         for slots, kv, on_its_way in (
             (own.device, state.device_kv, moving),
-            (own.host, state.host_kv, moving_host),
+            (None if "host" in unseen else own.host, state.host_kv, moving_host),
         )
     )
 
 
-def _states_agree(due: ComponentState, found: ComponentState) -> bool:
+def _states_agree(due: ComponentState, found: ComponentState, unseen: Collection[str]) -> bool:
     return all(
-        shown(getattr(due, name)) == shown(getattr(found, name)) for name, _, _, shown in _STATE
+        name in unseen or shown(getattr(due, name)) == shown(getattr(found, name))
+        for name, _, _, shown in _STATE
     )
 
 
@@ -128,37 +141,39 @@ _STATE = (
 
 
 _NODE = (
-    ("device", "transition", "on the device"),
-    ("host", "transition", "on the host"),
-    ("lock_ref", "lock-balance", "lock_ref"),
-    ("host_lock", "lock-balance", "host pins"),
+    ("transition", "value on the device"),
+    ("transition", "value on the host"),
+    ("lock-balance", "lock_ref"),
+    ("lock-balance", "host pins"),
 )
+"""What ``_facts`` gives, in its order."""
 
 
 def explain_components(
-    expected: Snapshot, actual: Snapshot, both: Iterable[tuple[Path, Node | None, Node | None]]
+    expected: Snapshot,
+    actual: Snapshot,
+    both: Iterable[tuple[Path, Node | None, Node | None]],
+    unobserved: Collection[str],
 ) -> Iterator[Difference]:
     """Every difference between the component's parts of two complete snapshots."""
     if expected.component is None or actual.component is None:
         return
+    unseen = hidden(OF_COMPONENTS, unobserved)
     for path, mine, theirs in both:
         if mine is None or theirs is None or mine.component is None or theirs.component is None:
             continue
-        for name, law, words in _NODE:
-            due, found = _shown(mine.component, name), _shown(theirs.component, name)
+        facts = zip(_facts(mine.component, unseen), _facts(theirs.component, unseen), strict=True)
+        for (due, found), (law, words) in zip(facts, _NODE, strict=True):
             if due != found:
                 text = f"node {path}: the component's {words} is {found}, due {due}"
                 yield Difference(law, text, (path,))
     for name, law, words, shown in _STATE:
+        if name in unseen:
+            continue
         due = shown(getattr(expected.component, name))
         found = shown(getattr(actual.component, name))
         if due != found:
             yield Difference(law, f"{words}: {_text(found)}, due {_text(due)}")
-
-
-def _shown(component: NodeComponent, name: str) -> Any:
-    value = getattr(component, name)
-    return value is not None if name in ("device", "host") else value
 
 
 def _text(value: Any) -> str:

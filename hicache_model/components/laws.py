@@ -12,7 +12,7 @@ from hicache_model import operations as ops
 from hicache_model.definitions import is_device_leaf, is_on_path
 from hicache_model.fingerprint import fingerprints
 from hicache_model.laws import Check, Step, Violation, law
-from hicache_model.observations import COMPONENT
+from hicache_model.observations import COMPONENT_HOST, LOCKS, ORDER, PINS
 from hicache_model.outcomes import Evicted
 from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Slots
 
@@ -20,15 +20,22 @@ Own = tuple[Node, NodeComponent]
 Find = Callable[[Step, ComponentState, list[Own]], Iterator[Violation]]
 
 
-def component_law(identifier: str, sentence: str, *, taught_by: str) -> Callable[[Find], Check]:
+IDENTIFIERS: set[str] = set()
+"""The laws that say something only where there is a component."""
+
+
+def component_law(
+    identifier: str, sentence: str, *, taught_by: str, needs: Iterable[str] = ()
+) -> Callable[[Find], Check]:
     """As ``law``, for a check that takes the component's state and its part of each node too."""
+    IDENTIFIERS.add(identifier)
 
     def declare(find: Find) -> Check:
         def check(step: Step) -> Iterable[Violation]:
             state = step.after.component
             return () if state is None else find(step, state, own(step.family.nodes.values()))
 
-        return law(identifier, sentence, taught_by=taught_by, needs=(COMPONENT,))(check)
+        return law(identifier, sentence, taught_by=taught_by, needs=needs)(check)
 
     return declare
 
@@ -61,7 +68,8 @@ def _in_step(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
 )
 def _lengths(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     for node, mine in nodes:
-        for tier, slots in (("device", mine.device), ("host", mine.host)):
+        host = None if COMPONENT_HOST in step.unobserved else mine.host
+        for tier, slots in (("device", mine.device), ("host", host)):
             if slots is not None and len(slots) != node.length:
                 text = f"node {node.path} has {node.length} tokens and {len(slots)} {tier} slots"
                 yield Violation(f"{text} of its component", (node.path,))
@@ -82,6 +90,8 @@ def _slots(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
         ("device", device, state.device_free, range(1, 1 + pools.component_slots // page)),
         ("host", host, state.host_free, range(pools.component_host_slots)),
     ):
+        if tier == "host" and COMPONENT_HOST in step.unobserved:
+            continue
         owners: dict[int, list[str]] = {slot: [] for slot in pool}
         for name, slots in (*owned, ("the free list", free)):
             for slot in slots:
@@ -150,6 +160,7 @@ def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
     "A component's LRU lists are exactly the nodes with a value on the device, and those with an "
     "unpinned value on the host alone.",
     taught_by="SGLang #24972, #25277",
+    needs=(ORDER, PINS, COMPONENT_HOST),
 )
 def _lru(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     device = [node.path for node, mine in nodes if mine.device is not None]
@@ -171,6 +182,7 @@ def _lru(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violat
     "A component's evictable size is the unlocked tokens of its device pool, protected size the "
     "locked ones.",
     taught_by="SGLang #35270",
+    needs=(LOCKS,),
 )
 def _sizes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     held = sum(n.length for n, mine in nodes if mine.device is not None and mine.lock_ref > 0)
@@ -189,6 +201,7 @@ def _sizes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
     "A node's lock count of a component is the number of holders whose part of the path covers it, "
     "and so are its pins.",
     taught_by="SGLang #24972, #24153",
+    needs=(LOCKS, PINS),
 )
 def _lock_balance(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     for node, mine in nodes:
@@ -212,6 +225,7 @@ def _covers(node: Node, end: Path, start: int) -> bool:
     "window-held",
     "Who holds a node holds the component's values of its last window, or of all there is above.",
     taught_by="SGLang #24972",
+    needs=(LOCKS, PINS),
 )
 def _window_held(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     for end, start in (*state.locks, *state.pins):
@@ -224,6 +238,7 @@ def _window_held(step: Step, state: ComponentState, nodes: list[Own]) -> Iterato
     "component-locked-stays",
     "A component's locked value stays on the device, and a pinned one on the host.",
     taught_by="SGLang #23696",
+    needs=(LOCKS, PINS, COMPONENT_HOST),
 )
 def _locked_stays(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     if step.before is None or isinstance(step.operation, ops.Reset):
@@ -248,6 +263,7 @@ def _locked_stays(step: Step, state: ComponentState, nodes: list[Own]) -> Iterat
     "Eviction reports what it freed of a component's pool, and frees what was asked for as long as "
     "something is evictable.",
     taught_by="SGLang #28161",
+    needs=(LOCKS, PINS),
 )
 def _progress(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     op, outcome = step.operation, step.outcome
@@ -289,6 +305,7 @@ def _may_stay(step: Step, node: Node) -> bool:
     "component-order",
     "An eviction of a component takes the least recently used values first.",
     taught_by="SGLang #25277",
+    needs=(ORDER, LOCKS, PINS),
 )
 def _order(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     op = step.operation
@@ -333,6 +350,8 @@ def _pinned(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vio
             ("device", transfer.component_device, [m.device or () for m in on_path]),
             ("host", transfer.component_host, [m.host or () for m in on_path]),
         ):
+            if tier == "host" and COMPONENT_HOST in step.unobserved:
+                continue
             gone = sorted(set(slots) - {slot for some in owned for slot in some})
             if gone:
                 yield Violation(

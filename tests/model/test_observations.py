@@ -7,9 +7,10 @@ import pytest
 
 from hicache_model.laws import LAWS, judge
 from hicache_model.observations import (
-    COMPONENT,
+    COMPONENT_HOST,
     LEAF_SETS,
     LOCKS,
+    OF_COMPONENTS,
     OF_NODES,
     OF_TOTALS,
     ORDER,
@@ -17,16 +18,18 @@ from hicache_model.observations import (
     hidden,
     shown_like,
 )
-from hicache_model.snapshot import Node, Path, Snapshot
+from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Snapshot
 from tests.model.law_examples import EXAMPLES, Example
 
-ALL = (LOCKS, PINS, LEAF_SETS, ORDER, COMPONENT)
+ALL = (LOCKS, PINS, LEAF_SETS, ORDER, COMPONENT_HOST)
 
 
 def test_every_table_names_fields_that_exist() -> None:
     assert hidden(OF_NODES, ALL) <= {field.name for field in attrs.fields(Node)}
     assert hidden(OF_TOTALS, ALL) <= {field.name for field in attrs.fields(Snapshot)}
-    assert {*OF_NODES, *OF_TOTALS} == set(ALL)
+    parts = (*attrs.fields(NodeComponent), *attrs.fields(ComponentState))
+    assert hidden(OF_COMPONENTS, ALL) <= {field.name for field in parts}
+    assert {*OF_NODES, *OF_TOTALS, *OF_COMPONENTS} == set(ALL)
     assert {need for law in LAWS.values() for need in law.needs} <= set(ALL)
 
 
