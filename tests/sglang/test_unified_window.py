@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from test_hiradix_child import ROOT
+from test_unified_rust import on_its_python
 
 from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Lock, Match, codec
 
@@ -125,10 +126,11 @@ def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
 @pytest.mark.parametrize("policy", ["write_back", "write_through"])
-def test_nothing_is_found_in_the_release(policy: str, tmp_path: Path) -> None:
+def test_nothing_is_found_in_the_release(policy: str, core: str, tmp_path: Path) -> None:
     child = hicache_verify(
-        f"run --release {RELEASE} --cache unified --core python --component swa --workers 1 "
+        f"run --release {RELEASE} --cache unified --core {core} --component swa --workers 1 "
         f"--write-policy {policy} --page-size 1,4 --examples 20 --out {tmp_path}"
     )
     assert child.returncode == 0, child.stdout + child.stderr

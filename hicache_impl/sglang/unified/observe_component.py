@@ -1,6 +1,7 @@
-"""What a component beside full attention has in a UnifiedRadixCache with the Python core.
+"""What a component beside full attention has in a UnifiedRadixCache, with either core.
 
-It is looked at afresh each time: only configurations with such a component come here.
+It is looked at afresh each time: only configurations with such a component come here. The Rust core
+shows neither locks nor lists, and a host copy only where it is the only value.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import attrs
 
 from hicache_impl.sglang.observe import Buffers, PathOf, Seen, slots_of
 from hicache_impl.sglang.unified.observe import UnifiedNodes, UnifiedObserver
+from hicache_impl.sglang.unified.rust import RustCalls, RustNodes, RustObserver
 from hicache_model.snapshot import (
     ComponentState,
+    Node,
     NodeComponent,
     Path,
     Request,
@@ -25,6 +28,9 @@ from hicache_model.snapshot import (
 if TYPE_CHECKING:
     from hicache_impl.sglang.build import ComponentParts
     from hicache_impl.sglang.unified.calls import Calls
+
+Segments: TypeAlias = tuple[tuple[Path, int], ...]
+"""As ComponentState shows what is held."""
 
 Receipts: TypeAlias = Iterator[tuple[Any, Any]]
 """Nodes that are held, and the receipts that give them back."""
@@ -50,8 +56,8 @@ class ComponentNodes(UnifiedNodes):
         return True
 
 
-class ComponentObserver(UnifiedObserver):
-    """As UnifiedObserver, with the component's pools, lists and holders."""
+class WithComponent(UnifiedObserver):
+    """As the observer that it is mixed into, with the component's pools and transfers."""
 
     def __init__(self, calls: Calls, *args: Any) -> None:
         super().__init__(calls, *args)
@@ -61,9 +67,6 @@ class ComponentObserver(UnifiedObserver):
         self.component_kv = Buffers(device.k_buffer, device.v_buffer)
         self.component_host_kv = Buffers(host.k_data_refs, host.v_data_refs)
 
-    def _make_nodes(self) -> ComponentNodes:
-        return ComponentNodes(self.calls)
-
     def observe(self, fresh: bool = False) -> Snapshot:
         return attrs.evolve(super().observe(fresh), component=self._state(self.nodes.path_of))
 
@@ -72,75 +75,22 @@ class ComponentObserver(UnifiedObserver):
         return attrs.evolve(seen, component=self._state(self.nodes.path_if_attached))
 
     def _state(self, path_of: PathOf) -> ComponentState:
+        """Without its lists and holders."""
         tree, kind, parts = self.calls.tree, self.parts.kind, self.parts
         free = self.calls.free_of(parts.allocator)
         return ComponentState(
-            evictable_size=tree.component_evictable_size_[kind],
-            protected_size=tree.component_protected_size_[kind],
+            evictable_size=tree.component_evictable_size(kind),
+            protected_size=tree.component_protected_size(kind),
             device_free=tuple(slot for some in free for slot in some.tolist()),
             host_free=tuple(
                 slot for some in self.calls.free_of_host(parts.host_pool) for slot in some.tolist()
             ),
-            lru=self._listed(tree.lru_lists[kind], path_of),
-            host_lru=self._listed(tree.host_lru_lists[kind], path_of, pinned=False),
-            locks=self._segments(self._lock_receipts(), path_of, host=False),
-            pins=self._segments(self._pin_receipts(), path_of, host=True),
+            lru=(),
+            host_lru=(),
             mapping=parts.mapping.tolist()[:-1],
             device_kv=self.component_kv.read(True),
             host_kv=self.component_host_kv.read(True),
         )
-
-    def _listed(self, kept: Any, path_of: PathOf, pinned: bool = True) -> tuple[Path, ...]:
-        """The members of an LRU list, the least recently used first."""
-        found, real = [], kept.tail.lru_prev[kept._pt]
-        while real is not kept.head:
-            if pinned or not real.component_data[self.parts.kind].host_lock_ref:
-                found.append(path_of(real) or self.nodes.path(real))
-            real = real.lru_prev[kept._pt]
-        return tuple(found)
-
-    # -- holders
-
-    def _lock_receipts(self) -> Receipts:
-        for held in self.locks:
-            yield self.calls.node(held.handle), held.receipt
-        for request in self.running.values():
-            locked = self.calls.ways.held_by(request.req)
-            if locked is not None:
-                yield self.calls.node(locked[0]), locked[1]
-        for ongoing in self.cache.ongoing_write_through.values():
-            if ongoing[1] is not None:
-                yield self.calls.node_or_none(ongoing[0]), ongoing[1]
-        for ongoing in self.cache.ongoing_load_back.values():
-            yield self.calls.node_or_none(ongoing[0]), ongoing[1]
-
-    def _pin_receipts(self) -> Receipts:
-        ongoing = self.cache.ongoing_load_back.values()
-        loads = (pin for load in ongoing for pin in self.calls.pins_of_load(load))
-        for held in (*self.host_locks, *loads):
-            yield self.calls.node_or_none(held.handle), held.receipt
-
-    def _segments(
-        self, held: Receipts, path_of: PathOf, host: bool
-    ) -> tuple[tuple[Path, int], ...]:
-        """Of each holder: the last node, and where what it holds begins."""
-        found = []
-        for node, receipt in held:
-            path = path_of(node)
-            if path is not None:
-                found.append((path, self._start(node, path, receipt, host)))
-        return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
-
-    def _start(self, node: Any, path: Path, receipt: Any, host: bool) -> int:
-        """A receipt without a mark at the boundary reaches to the root."""
-        mark = receipt.get_lock_uuid(self.parts.kind, lock_host=host)
-        start, name = len(path.tokens), "host_uuid" if host else "uuid"
-        while node is not self.calls.tree.root_node:
-            start -= len(node.key)
-            if mark and node.component_data[self.parts.kind].metadata.get(name) == mark:
-                break
-            node = node.parent
-        return start
 
     # -- requests and transfers
 
@@ -173,6 +123,98 @@ class ComponentObserver(UnifiedObserver):
             if copy.buffers.isdisjoint(self._addresses) != component:
                 return slots_of(copy.source_slots), slots_of(copy.target_slots)
         return (), ()
+
+
+class ComponentObserver(WithComponent):
+    """Looks at a cache with the Python core."""
+
+    def _make_nodes(self) -> ComponentNodes:
+        return ComponentNodes(self.calls)
+
+    def _state(self, path_of: PathOf) -> ComponentState:
+        tree, kind = self.calls.tree, self.parts.kind
+        return attrs.evolve(
+            super()._state(path_of),
+            lru=self._listed(tree.lru_lists[kind], path_of),
+            host_lru=self._listed(tree.host_lru_lists[kind], path_of, pinned=False),
+            locks=self._segments(self._lock_receipts(), path_of, host=False),
+            pins=self._segments(self._pin_receipts(), path_of, host=True),
+        )
+
+    def _listed(self, kept: Any, path_of: PathOf, pinned: bool = True) -> tuple[Path, ...]:
+        """The members of an LRU list, the least recently used first."""
+        found, real = [], kept.tail.lru_prev[kept._pt]
+        while real is not kept.head:
+            if pinned or not real.component_data[self.parts.kind].host_lock_ref:
+                found.append(path_of(real) or self.nodes.path(real))
+            real = real.lru_prev[kept._pt]
+        return tuple(found)
+
+    # -- holders
+
+    def _lock_receipts(self) -> Receipts:
+        for held in self.locks:
+            yield self.calls.node(held.handle), held.receipt
+        for request in self.running.values():
+            locked = self.calls.ways.held_by(request.req)
+            if locked is not None:
+                yield self.calls.node(locked[0]), locked[1]
+        for ongoing in self.cache.ongoing_write_through.values():
+            if ongoing[1] is not None:
+                yield self.calls.node_or_none(ongoing[0]), ongoing[1]
+        for ongoing in self.cache.ongoing_load_back.values():
+            yield self.calls.node_or_none(ongoing[0]), ongoing[1]
+
+    def _pin_receipts(self) -> Receipts:
+        ongoing = self.cache.ongoing_load_back.values()
+        loads = (pin for load in ongoing for pin in self.calls.pins_of_load(load))
+        for held in (*self.host_locks, *loads):
+            yield self.calls.node_or_none(held.handle), held.receipt
+
+    def _segments(self, held: Receipts, path_of: PathOf, host: bool) -> Segments:
+        """Of each holder: the last node, and where what it holds begins."""
+        found = []
+        for node, receipt in held:
+            path = path_of(node)
+            if path is not None:
+                found.append((path, self._start(node, path, receipt, host)))
+        return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
+
+    def _start(self, node: Any, path: Path, receipt: Any, host: bool) -> int:
+        """A receipt without a mark at the boundary reaches to the root."""
+        mark = receipt.get_lock_uuid(self.parts.kind, lock_host=host)
+        start, name = len(path.tokens), "host_uuid" if host else "uuid"
+        while node is not self.calls.tree.root_node:
+            start -= len(node.key)
+            if mark and node.component_data[self.parts.kind].metadata.get(name) == mark:
+                break
+            node = node.parent
+        return start
+
+
+class RustComponentNodes(RustNodes):
+    """As RustNodes, with what is shown of the component."""
+
+    def __init__(self, calls: RustCalls) -> None:
+        super().__init__(calls)
+        self._kind = _component(calls).kind
+
+    def _project(self, number: int, path: Path, before: Node | None) -> Node:
+        node, tree = super()._project(number, path, None), self.names.core
+        value = tree.get_component_device_value(number, self._kind)
+        alone = tree.component_has_host_value_only(number, self._kind)
+        own = NodeComponent(_slots(value), () if alone else None, 0, 0)
+        node = attrs.evolve(node, component=own)
+        return before if before is not None and before == node else node
+
+
+class RustComponentObserver(WithComponent, RustObserver):
+    """Looks at a cache with the Rust core."""
+
+    calls: RustCalls
+
+    def _make_nodes(self) -> RustComponentNodes:
+        return RustComponentNodes(self.calls)
 
 
 def _component(calls: Calls) -> ComponentParts:

@@ -24,10 +24,10 @@ from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
 from hicache_impl.sglang.unified.places import IN_RUST, Places
 from hicache_impl.sglang.unified.rust_names import Names
-from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
+from hicache_model.observations import COMPONENT_HOST, LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_model.snapshot import Node, Path, Snapshot
 
-NOT_SHOWN = (LOCKS, PINS, LEAF_SETS, ORDER)
+NOT_SHOWN = (LOCKS, PINS, LEAF_SETS, ORDER, COMPONENT_HOST)
 
 #: Releases that ship it; of these the first fails for good when asked for a node that has left.
 SHIPPED, LOOKED_INTO = Range(since="0.5.19"), Range(since="0.5.20")

@@ -130,13 +130,29 @@ class Names:
                 (not self._is_part(self.entries[number], before.get(below)), number, path)
                 for number in nameless
                 for path, below in gaps.items()
-                if self._fits(self.entries[number], path)
+                if self._fits(self.entries[number], path) and self._is_above(number, below)
             ]
             if not fitting:
+                self._name_heads(nameless, before)
                 return
             _, number, path = min(fitting, key=lambda found: found[:2])
             self.paths[number] = path
             nameless.remove(number)
+
+    def _name_heads(self, nameless: list[int], before: dict[int, Entry]) -> None:
+        """Those whose lower halves left the tree at once: they have the first of what it had.
+
+        Host slots tell more: device slots may be given away and taken again.
+        """
+        for number in nameless:
+            entry = self.entries[number]
+            for tier in ("host", "device"):
+                lower = next((n for n in before if _is_head(entry, before[n], tier)), None)
+                path = None if lower is None else self.paths.get(lower)
+                if lower is not None and path is not None:
+                    end = len(path.tokens) - before[lower].length + entry.length
+                    self.paths[number] = Path(path.namespace, path.tokens[:end])
+                    break
 
     def _gaps(self) -> Iterator[tuple[Path, int]]:
         """Paths that a node in the tree must have, as another one hangs below; and that one."""
@@ -152,6 +168,14 @@ class Names:
         start = len(path.tokens) - entry.length
         return start >= 0 and entry.edge in (None, path.tokens[start:])
 
+    def _is_above(self, number: int, below: int) -> bool:
+        """Whether its slots come before those of ``below`` on the device, where both show."""
+        entry, under = self.entries[number].device, self.entries[below].device
+        if entry is None or under is None:
+            return True
+        path = self.core.collect_full_device_indices(below, self.core.root_node_handle())
+        return slots_of(path)[: -len(under)][-len(entry) :] == entry
+
     def _is_part(self, entry: Entry, whole: Entry | None) -> bool:
         """Whether ``entry`` has slots that ``whole`` had before."""
         if whole is None:
@@ -160,3 +184,8 @@ class Names:
             mine and theirs and set(mine) <= set(theirs)
             for mine, theirs in ((entry.device, whole.device), (entry.host, whole.host))
         )
+
+
+def _is_head(entry: Entry, whole: Entry, tier: str) -> bool:
+    mine, theirs = getattr(entry, tier), getattr(whole, tier)
+    return mine is not None and theirs is not None and theirs[: len(mine)] == mine

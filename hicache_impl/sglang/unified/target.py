@@ -21,7 +21,7 @@ from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
-from hicache_impl.sglang.unified.observe_component import ComponentObserver
+from hicache_impl.sglang.unified.observe_component import ComponentObserver, RustComponentObserver
 from hicache_impl.sglang.unified.requests import Scheduler
 from hicache_impl.sglang.unified.rust import NOT_SHOWN, RustCalls, RustObserver, refuse_unloadable
 from hicache_impl.target import Description
@@ -48,7 +48,11 @@ UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 
 #: Where components beside full attention can be run, and which.
 WITH_COMPONENTS = Range(since="0.5.23")
-COMPONENTS_OF = {PYTHON_CORE: ("full", "swa"), RUST_CORE: ("full",)}
+COMPONENTS_OF = ("full", "swa")
+WITH_COMPONENT: dict[str, type[UnifiedObserver]] = {
+    PYTHON_CORE: ComponentObserver,
+    RUST_CORE: RustComponentObserver,
+}
 
 #: How EvictParams and EvictResult name the tokens of a component.
 COUNT_OF = {"full": "num_tokens", "swa": "swa_num_tokens"}
@@ -71,7 +75,7 @@ class UnifiedTarget(DrivenTarget):
         self.parts = parts
         make_calls, make_observer = BY_CORE[core]
         if parts.component is not None:
-            make_observer = ComponentObserver
+            make_observer = WITH_COMPONENT[core]
         self._calls = make_calls(parts)
         self._cache = parts.cache
         self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
@@ -243,7 +247,7 @@ class UnifiedFactory:
             host_may_be_smaller=releases.host_may_be_smaller(version),
             cache=self.loaded.cache,
             unobserved=UNOBSERVED[self.core],
-            components=COMPONENTS_OF[self.core] if version in WITH_COMPONENTS else ("full",),
+            components=COMPONENTS_OF if version in WITH_COMPONENTS else ("full",),
         )
 
     def build(self, configuration: Configuration) -> UnifiedTarget:
