@@ -1,10 +1,11 @@
-"""``hicache-verify reproduce [ID...] [--list] [--all] [--json]``, without its options parser.
+"""``hicache-verify reproduce [ID...] [--list] [--all] [--out] [--json]``, without options parser.
 
 The command line calls ``reproduce_command(ids, list_, all_, json_)`` and exits with what it
 returns: 0 when every expectation held (the affected release diverges with the named law, the fixed
 one and the patched one agree), 1 when one did not, 2 where it could not be tried (bad input,
 offline).
-``every_release`` plays all releases that an entry names, not just two.
+``every_release`` plays all releases that an entry names, not just two. ``folder`` is where traces
+and pytest files are written; nowhere without one.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from hicache_verify.catalogue.entries import ENTRIES, UnknownEntry, find
 from hicache_verify.catalogue.entry import Entry
 from hicache_verify.catalogue.events import EntryDone, Event, RunRefused
+from hicache_verify.catalogue.files import Files, UnusableFolder
 from hicache_verify.catalogue.machine import JsonReport, describe
 from hicache_verify.catalogue.reproduce import reproduce
 
@@ -31,6 +34,7 @@ def reproduce_command(
     json_: bool = False,
     *,
     every_release: bool = False,
+    folder: Path | None = None,
     out: IO[str] | None = None,
     err: IO[str] | None = None,
 ) -> int:
@@ -40,7 +44,8 @@ def reproduce_command(
         entries = ENTRIES if (all_ or list_) and not ids else find(ids)
         if not entries:
             raise UnknownEntry(USAGE.format(", ".join(e.identifier for e in ENTRIES)))
-    except UnknownEntry as mistake:
+        files = None if folder is None else Files(folder)
+    except (UnknownEntry, UnusableFolder) as mistake:
         if json_:
             _write(out, {"verdict": "error", "message": str(mistake), "entries": []})
         else:
@@ -48,8 +53,15 @@ def reproduce_command(
         return NOT_TRIED
     if list_:
         return _list(entries, json_, out)
-    events = reproduce(entries, every_release=every_release)
+    events = _heard(reproduce(entries, every_release=every_release), files)
     return _as_json(events, out) if json_ else _for_people(events, out, err)
+
+
+def _heard(events: Iterator[Event], files: Files | None) -> Iterator[Event]:
+    for event in events:
+        if files is not None:
+            files(event)
+        yield event
 
 
 def _list(entries: tuple[Entry, ...], json_: bool, out: IO[str]) -> int:

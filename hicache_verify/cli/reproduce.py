@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from hicache_verify.cli.options import CONTEXT, json_option
@@ -12,9 +14,20 @@ from hicache_verify.cli.options import CONTEXT, json_option
 @click.option("--list", "list_", is_flag=True, help="Say what the catalogue holds.")
 @click.option("--all", "all_", is_flag=True, help="Every entry.")
 @click.option("--every-release", is_flag=True, help="On all releases that an entry names.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write traces that diverge, and pytest files of them.",
+)
 @json_option
 def reproduce(
-    issues: tuple[str, ...], list_: bool, all_: bool, every_release: bool, as_json: bool
+    issues: tuple[str, ...],
+    list_: bool,
+    all_: bool,
+    every_release: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> int:
     """Play known ISSUES, such as 19212, step by step on affected, fixed and patched releases.
 
@@ -22,4 +35,4 @@ def reproduce(
     """
     from hicache_verify.catalogue.command import reproduce_command
 
-    return reproduce_command(issues, list_, all_, as_json, every_release=every_release)
+    return reproduce_command(issues, list_, all_, as_json, every_release=every_release, folder=out)

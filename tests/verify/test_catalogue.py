@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
@@ -19,7 +20,9 @@ from hicache_model.operations import CompleteLoads, EvictDevice, Insert, LoadBac
 from hicache_model.outcomes import Inserted
 from hicache_model.reference import Reference
 from hicache_model.rules import refusal
-from hicache_model.snapshot import Node, Path
+from hicache_model.snapshot import Node
+from hicache_model.snapshot import Path as NodePath
+from hicache_verify import trace as traces
 from hicache_verify.catalogue import ENTRIES, Entry, UnknownEntry, command, find, resembles
 from hicache_verify.catalogue.events import (
     AGREED,
@@ -97,7 +100,7 @@ def test_entries_are_found_by_their_numbers() -> None:
 
 # -- likeness --------------------------------------------------------------------------------------
 
-KEPT = Node(Path(None, (1,)), 1, None, (0,), 0, 0, False, True)
+KEPT = Node(NodePath(None, (1,)), 1, None, (0,), 0, 0, False, True)
 DUE = attrs.evolve(KEPT, in_host_leaves=False)
 BROKEN_SET = Divergence(
     "law",
@@ -323,6 +326,36 @@ def test_exit_2_when_it_could_not_be_tried(play_with: Any) -> None:
         "",
         f"name an entry, or give --all or --list; the catalogue has {NAMES}\n",
     )
+
+
+def test_what_diverges_as_it_should_is_written_as_traces_and_tests(
+    play_with: Any, tmp_path: Path
+) -> None:
+    play_with(as_due)
+    assert ask("19212", folder=tmp_path / "new")[0] == 0
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    stems = "19212-0.5.10.post1-1", "19212-0.5.10.post1-2"
+    forms = "19212_0_5_10_post1_1", "19212_0_5_10_post1_2"
+    assert names == sorted(
+        [f"{stem}.jsonl" for stem in stems]
+        + [f"test_{form}_{kind}.py" for form in forms for kind in ("replay", "upstream")]
+    )
+    written = traces.read(tmp_path / "new" / f"{stems[0]}.jsonl")
+    assert written.operations == HOST_LEAF.traces[0].operations
+    (tmp_path / "file").touch()
+    code, out, err = ask("19212", folder=tmp_path / "file")
+    assert (code, out) == (2, "")
+    assert err.endswith("file: File exists; name another folder with --out\n")
+
+
+def test_what_is_judged_more_strictly_has_no_test_that_would_agree(
+    play_with: Any, tmp_path: Path
+) -> None:
+    (entry,) = find(["backup-in-vain"])
+    found = attrs.evolve(SAW, law=entry.laws[0])
+    play_with(lambda spec, job: answers(job, None if spec.patches else found))
+    assert ask(entry.identifier, folder=tmp_path)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["backup-in-vain-0.5.23-1.jsonl"]
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:
