@@ -15,6 +15,7 @@ RELEASE = "0.5.23"
 CORE = "sglang.srt.mem_cache.unified_cache.unified_tree_core"
 FULL = "sglang.srt.mem_cache.unified_cache.components.full"
 CACHE = "sglang.srt.mem_cache.unified_radix_cache"
+COMMON = "sglang.srt.mem_cache.common"
 
 
 def planted(name: str, cell: Cell, found_under: tuple[str, ...], module: str, diff: str) -> Planted:
@@ -306,6 +307,16 @@ _TABLE = (
         """
 @@ checkpoint_into_tree
 -        self.unlock(req.lock)
+""",
+    ),
+    planted(
+        "checkpoint_does_not_say_where_to_go_on",
+        BACK,
+        ("single-owner", "conservation"),
+        COMMON,
+        """
+@@ checkpoint_kv_cache
+-    req.prefix_len = req.extend_end
 """,
     ),
     planted(

@@ -71,7 +71,9 @@ class Scheduler(RequestSlots):
 
     def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
-        self.calls.ways.checkpoint(self.calls, request.req, True)
+        ways, req = self.calls.ways, request.req
+        ways.checkpoint(self.calls, req, True)
+        req.computed(ways.resumes_at(req))
         return self._extend(request, o.chunk) or Done()
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:

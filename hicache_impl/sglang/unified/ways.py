@@ -59,6 +59,8 @@ class Ways:
     prefix: Callable[[Calls, Any], Any]
     #: (calls, req, chunked): what is computed goes to the tree; the request goes on.
     checkpoint: Callable[[Calls, Any, bool], None]
+    #: req -> how many tokens it has then, where the next chunk begins.
+    resumes_at: Callable[[Any], int]
     #: (calls): Scheduler.process_batch_result submits the backups that the batch queued.
     end_of_batch: Callable[[Calls], None]
     #: (calls, req, whether its KV goes to the tree first): it gives back its row and its lock.
@@ -189,6 +191,14 @@ def _cache_unfinished(calls: Calls, req: Any, chunked: bool) -> None:
     calls.common.maybe_cache_unfinished_req(req, calls.cache, chunked=chunked)
 
 
+def _after_checkpoint(req: LockedReq) -> int:
+    return req.prefix_len
+
+
+def _after_prefix(req: PrefixReq) -> int:
+    return len(req.prefix_indices)
+
+
 def _release_checkpointed(calls: Calls, req: Any, keep: bool) -> None:
     calls.common.release_kv_cache(req, calls.cache, checkpoint=keep)
 
@@ -244,6 +254,8 @@ TABLE = (
     Row("prefix", BEFORE_22, _prefix_of_request, "schedule_policy.py"),
     Row("checkpoint", SINCE_22, _checkpoint, "common.py checkpoint_kv_cache"),
     Row("checkpoint", BEFORE_22, _cache_unfinished, "common.py maybe_cache_unfinished_req"),
+    Row("resumes_at", SINCE_22, _after_checkpoint, "common.py checkpoint_kv_cache"),
+    Row("resumes_at", BEFORE_22, _after_prefix, "unified_radix_cache.py cache_unfinished_req"),
     Row("end_of_batch", Range(since="0.5.21"), _flush, "scheduler.py process_batch_result"),
     Row("end_of_batch", Range(before="0.5.21"), _nothing, "cache_controller.py write"),
     Row("release", SINCE_22, _release_checkpointed, "common.py release_kv_cache"),
