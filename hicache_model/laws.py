@@ -596,11 +596,13 @@ def _within_quota(step: Step) -> Iterator[Violation]:
         return
     if step.before is None or op.quota is None or not outcome.tokens:
         return
-    asked = Path(op.namespace, op.tokens)
+    asked, taken = Path(op.namespace, op.tokens), outcome.tokens
+    component = step.configuration.component != "full"
+    if component:  # it may end before, and some tokens may have lacked the component alone
+        asked = next(filter(None, step.after.transfers[-1].anchors), asked)
     above = [n for n in step.old_family.nodes.values() if is_on_path(n.path, asked)]
     locked = sum(n.length for n in above if not n.evicted and not n.lock_ref)
-    taken = outcome.tokens
-    if step.configuration.component != "full":  # some of them only lacked the component
+    if component:
         taken = _on_device_of(step.family, asked) - _on_device_of(step.old_family, asked)
     if taken + locked > op.quota:
         yield Violation(
@@ -636,12 +638,22 @@ def _promised_backup(step: Step) -> Iterator[Violation]:
         if node.backed_up or node.length > room or not _is_inserted(step, path):
             continue
         parent = step.family.parent_of(node)
-        if parent is None or parent.backed_up:  # a parent is first, and may find no room
+        first = parent is None or parent.backed_up  # a parent comes before, and may find no room
+        if first and _window_has_room(step, path):
             yield Violation(
                 f"node {path} was inserted and has no host copy, although {room} host slots are "
                 "free",
                 (path,),
             )
+
+
+def _window_has_room(step: Step, path: Path) -> bool:
+    """Whether a component's pool on the host has room for all that is copied with a node."""
+    if step.after.component is None:
+        return True
+    above = [n for n in step.family.nodes.values() if is_on_path(n.path, path)]
+    needed = sum(n.length for n in above if n.component and n.component.host is None)
+    return needed <= len(step.after.component.host_free)
 
 
 def _is_inserted(step: Step, path: Path) -> bool:
