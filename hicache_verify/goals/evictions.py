@@ -11,6 +11,7 @@ from hicache_verify.goals.moment import Facts, Moment
 DROPS = ("victim_without_host_room", "drop")
 SKIPS = ("victim_without_host_room", "skip")
 BACK_DROPS = Where(WRITE_BACK, dialect=DROPS)
+COPIES_FIRST = Where(WRITE_BACK, dialect=("host_pressure", "duplicates_first"))
 PINNED_LEAVES = Where(dialect=("host_leaf", "no_backed_up_child"))
 """Elsewhere what is pinned is no leaf."""
 
@@ -83,6 +84,25 @@ def _around_a_pin(moment: Moment) -> bool:
 
 def _only_pins(moment: Moment) -> bool:
     return not moment.gone and bool(_host_leaves(moment))
+
+
+def _copies_taken(moment: Moment) -> bool:
+    """Nodes on the GPU lost their host copy."""
+    return any(
+        old.on_device and old.on_host and node.on_device and not node.on_host
+        for node, old in moment.changed
+    )
+
+
+def _copies_left(moment: Moment) -> list[TreeNode]:
+    """Nodes of before, on the GPU, whose host copy could be taken next."""
+    nodes = moment.before.nodes.keys() & set(moment.model.tree.by_path.values())
+    return [n for n in nodes if n.on_device and n.on_host and not (n.transfer or n.host_lock)]
+
+
+def _a_leaf_spared(moment: Moment) -> bool:
+    leaves = moment.model.device_leaves()
+    return _copies_taken(moment) and any(node in leaves for node in _copies_left(moment))
 
 
 def _only_on_gpu(moment: Moment) -> bool:
@@ -216,6 +236,27 @@ GOALS: tuple[Goal, ...] = (
         "progress, free-once",
         _only_on_gpu,
         by=(ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that takes a copy of what is on the GPU",
+        "free-once, conservation",
+        _copies_taken,
+        COPIES_FIRST,
+        (ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that takes one copy of what is on the GPU and leaves another",
+        "progress, policy-order",
+        lambda moment: _copies_taken(moment) and bool(_copies_left(moment)),
+        COPIES_FIRST,
+        (ops.EvictHost,),
+    ),
+    Goal(
+        "a host eviction that spares the copy of a device leaf for another",
+        "policy-order",
+        _a_leaf_spared,
+        COPIES_FIRST,
+        (ops.EvictHost,),
     ),
     Goal(
         "a host eviction while a load is queued or in flight",
