@@ -708,6 +708,62 @@ ROWS: tuple[Row, ...] = (
         UNIFIED,
     ),
     Row(
+        "window_kept",
+        "tokens",
+        "0.5.9",
+        None,
+        "This cache has no component beside full attention.",
+        "hiradix_cache.py",
+    ),
+    Row(
+        "window_kept",
+        "tokens",
+        "0.5.12",
+        "0.5.22",
+        "A request that goes on keeps the component's KV of a window before the token that it "
+        "computes next, or of a page where that is longer, cut at the page above.",
+        "mem_cache/common.py, free_swa_out_of_window_slots (0.5.22)",
+        UNIFIED,
+    ),
+    Row(
+        "window_kept",
+        "whole_pages",
+        "0.5.23",
+        None,
+        "A request that goes on keeps the component's KV of a window in whole pages, so that what "
+        "it inserts ends with a whole window wherever its page ends.",
+        "mem_cache/common.py, free_swa_out_of_window_slots",
+        UNIFIED,
+    ),
+    Row(
+        "component_backup",
+        "write_through",
+        "0.5.9",
+        None,
+        "This cache has no component beside full attention.",
+        "hiradix_cache.py",
+    ),
+    Row(
+        "component_backup",
+        "always",
+        "0.5.12",
+        "0.5.22",
+        "What an insert brings of a component to a node that is backed up is written at once, "
+        "under write_back too; an eviction that comes short waits for it.",
+        "unified_cache/unified_tree_core.py, _should_backup_after_insert (0.5.22)",
+        UNIFIED,
+    ),
+    Row(
+        "component_backup",
+        "write_through",
+        "0.5.23",
+        None,
+        "What an insert brings of a component to a node that is backed up is written at once, but "
+        "for write_back.",
+        "unified_cache/unified_tree_core.py, _should_backup_after_insert",
+        UNIFIED,
+    ),
+    Row(
         "own_check",
         "right",
         "0.5.9",
@@ -780,6 +836,8 @@ class Dialect:
     request_counts: str
     unfinished_request: str
     finished_request: str
+    window_kept: str
+    component_backup: str
     own_check: str
 
     @classmethod

@@ -66,6 +66,19 @@ class Step:
         return Family(self.before.nodes if self.before else {}, self.host_leaf)
 
     @cached_property
+    def _acknowledged(self) -> list[Path]:
+        """The nodes that writes held, and do not hold any more."""
+        before, after = (
+            Counter(a for t in s.transfers if t.kind == "write" for a in t.anchors if a is not None)
+            for s in (self.before or self.after, self.after)
+        )
+        return [*(before - after).elements()]
+
+    def locks_left(self, old: Node, count: int) -> int:
+        """Of ``count`` locks that a node had before, those that no acknowledgement gave back."""
+        return count - sum(is_on_path(old.path, anchor) for anchor in self._acknowledged)
+
+    @cached_property
     def device_owners(self) -> Owners:
         """Owners of each device page; a request owns its row beyond what the tree holds for it."""
         page = self.configuration.page_size
@@ -461,7 +474,8 @@ def _locked_stays(step: Step) -> Iterator[Violation]:
         return
     for path, old in step.old_family.nodes.items():
         node = step.family.nodes.get(path)
-        if old.lock_ref > 0 and not old.evicted and (node is None or node.evicted):
+        locks = step.locks_left(old, old.lock_ref)
+        if locks > 0 and not old.evicted and (node is None or node.evicted):
             yield Violation(f"node {path} was locked ({old.lock_ref}) and left the device", (path,))
         if old.host_lock > 0 and old.backed_up and (node is None or not node.backed_up):
             yield Violation(f"node {path} was pinned on the host and its copy is gone", (path,))
@@ -565,7 +579,7 @@ def _failed_step(step: Step) -> Iterator[Violation]:
     refused = isinstance(step.outcome, LoadedBack) and step.outcome.tokens == 0
     if not refused or step.before is None:
         return
-    if step.after.transfers != step.before.transfers:
+    if Counter(step.after.transfers) - Counter(step.before.transfers):
         yield Violation("a refused load back left a transfer behind")
     assert isinstance(step.operation, ops.LoadBack)
     asked = Path(step.operation.namespace, step.operation.tokens)
@@ -576,9 +590,10 @@ def _failed_step(step: Step) -> Iterator[Violation]:
             )
     for path, node in step.family.nodes.items():
         old = step.old_family.nodes.get(path)
-        if old is not None and (old.lock_ref, old.host_lock) != (node.lock_ref, node.host_lock):
+        locks = 0 if old is None else step.locks_left(old, old.lock_ref)
+        if old is not None and (locks, old.host_lock) != (node.lock_ref, node.host_lock):
             yield Violation(
-                f"a refused load back changed the locks of node {path} from {old.lock_ref} and "
+                f"a refused load back changed the locks of node {path} from {locks} and "
                 f"{old.host_lock} pins to {node.lock_ref} and {node.host_lock}",
                 (path,),
             )

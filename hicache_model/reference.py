@@ -311,6 +311,8 @@ class Reference:
             if freed >= count:
                 break
         self._pin(staged, -1)
+        if freed < count and self.wait_for_writes():
+            freed += self.evict_device(count - freed)
         return freed
 
     def evict_leaf(self, victim: TreeNode) -> None:
@@ -354,6 +356,7 @@ class Reference:
             if self.dialect.write_back_waits == "at_the_end":
                 self._pin([victim], 1)
                 staged.append(victim)
+            self.wait_for_writes()
             self._note_duplicate(victim)
         self._place(victim, device=False)
         return True
@@ -403,7 +406,9 @@ class Reference:
                     break
                 if not (node.on_device and node.on_host):
                     passed.append(node)
-                elif not (node.transfer or node.host_lock or (spare_leaves and node in leaves)):
+                elif not (
+                    node.host_lock or self._is_busy(node) or (spare_leaves and node in leaves)
+                ):
                     self._place(node, host=False)
                     freed += node.length
                     passed.append(node)
@@ -419,10 +424,14 @@ class Reference:
         """Whether a node has settled copies in both tiers was looked at just now."""
         if not self.write_back or self.dialect.host_pressure == "leaves":
             return
-        if node.on_device and node.on_host and not node.transfer:
+        if node.on_device and node.on_host and not self._is_busy(node):
             self.duplicates.setdefault(node)
         else:
             self.duplicates.pop(node, None)
+
+    def _is_busy(self, node: TreeNode) -> bool:
+        """Whether a transfer in flight covers it."""
+        return node.transfer is not None or self.component.is_written(node)
 
     # -- backup and load back ----------------------------------------------------------------------
 
@@ -437,15 +446,27 @@ class Reference:
             self.evict_host(node.length if whole else node.length - free)
             if self.host_free() < node.length:
                 return False
-        if not self.component.back_up(node):
+        if not self.component.back_up(node, waits=self.write_back):
             return False
         self._place(node, host=True)
         return True
 
     def write_back_now(self, node: TreeNode) -> None:
         """A copy of a node on the host, waited for, if there is room."""
+        self.wait_for_writes()
         if self._make_host_copy(node):
             self._note_duplicate(node)
+
+    def wait_for_writes(self) -> bool:
+        """Under write_back an eviction waits for every write (only a component's are in flight).
+
+        Whether there was any.
+        """
+        if not self.write_back or not (self.writes or self.queued_writes):
+            return False
+        self._start_writes()
+        self._complete_writes(len(self.writes))
+        return True
 
     def _count_hit(self, node: TreeNode) -> None:
         """Count a use; at the threshold back up, a child never before its parent."""
@@ -472,8 +493,10 @@ class Reference:
 
     def _back_up_rest(self, node: TreeNode) -> None:
         """What a component has got since ``node`` was backed up is written too."""
-        ready = node.on_host and not self.write_back and node.transfer != "write"
-        if ready and self.component.lacks_backup(node) and self.component.back_up(node):
+        due = not self.write_back or self.dialect.component_backup == "always"
+        ready = due and node.on_host and node.transfer != "write"
+        lacks = ready and self.component.lacks_backup(node)
+        if lacks and self.component.back_up(node, waits=False):
             self._queue_write(node)
 
     def _queue_write(self, node: TreeNode) -> None:
@@ -509,8 +532,10 @@ class Reference:
         if loaded and free < total:
             whole = self.dialect.load_back_evicts == "request"
             self.evict_device(total if whole else total - free)
+            self.wait_for_writes()
             loaded = self.device_free() >= total
-        loaded = loaded and self.component.make_room(beside)
+        if loaded and beside:
+            loaded = self.component.make_room(beside)
         self._let_go(anchor, DECISION)
         self._pin(pinned, -1)
         self.component.unpin(anchor, DECISION)
@@ -602,6 +627,7 @@ class Reference:
             full = self._on_device()
             self.component.evict_device(op.count)
             freed = full - self._on_device()
+        self.wait_for_writes()
         return Evicted(freed, of_component - self.component.on_device())
 
     def _on_device(self) -> int:
@@ -665,14 +691,18 @@ class Reference:
         return Done()
 
     def _op_complete_writes(self, op: ops.CompleteWrites) -> Outcome:
-        for nodes in self.writes[: op.count]:
+        self._complete_writes(op.count)
+        self._start_writes()
+        return Done()
+
+    def _complete_writes(self, count: int) -> None:
+        for nodes in self.writes[:count]:
             for node in nodes:
                 self._let_go(node, WRITE)
                 _mark(node, "write", None)
-                self.component.written(node)
-        del self.writes[: op.count]
-        self._start_writes()
-        return Done()
+                for covered in self.component.written(node):
+                    self._note_duplicate(covered)
+        del self.writes[:count]
 
     def _op_complete_loads(self, op: ops.CompleteLoads) -> Outcome:
         for nodes in self.started_loads[: op.count]:
@@ -787,11 +817,14 @@ class Reference:
     def _allocate(self, running: Running, length: int, *, asks: int) -> None:
         """Memory for ``length`` more tokens. Raises NoRoom when eviction frees too little."""
         free = self.device_free()
+        short = self.allocatable() < asks
         if free < asks:
             whole = self.dialect.scheduler_evicts == "request"
             self.evict_device(asks if whole else asks - free)
         grown = self.pages(running.computed + length) - self.pages(running.computed)
         beside = self.component.make_free(asks)
+        if short:
+            self.wait_for_writes()
         if self.device_free() < grown or (beside is not None and beside < grown):
             raise NoRoom(length)
         running.computed += length

@@ -197,6 +197,7 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "page_size": configuration.page_size,
         "speculative_algorithm": None,
         "strip_thinking_cache": False,
+        "enable_unified_memory": False,
     }
 
 

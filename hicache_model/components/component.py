@@ -155,12 +155,20 @@ class Component:
     def evict_host(self, count: int) -> None:
         """Free at least ``count`` tokens of its own pool on the host."""
 
-    def back_up(self, node: TreeNode) -> bool:
-        """Copy to the host what belongs to the backup of ``node``; False when there is no room."""
+    def back_up(self, node: TreeNode, waits: bool) -> bool:
+        """Copy to the host what belongs to the backup of ``node``; False when there is no room.
+
+        ``waits`` says that the copy is waited for.
+        """
         return True
 
-    def written(self, node: TreeNode) -> None:
-        """The write of ``node`` was acknowledged."""
+    def is_written(self, node: TreeNode) -> bool:
+        """Whether a write in flight covers the component's value of ``node``."""
+        return False
+
+    def written(self, node: TreeNode) -> list[TreeNode]:
+        """The write of ``node`` was acknowledged; the nodes that it covered."""
+        return []
 
     def missing(self, node: TreeNode) -> list[TreeNode]:
         """The nodes, the uppermost first, to load before a request can go on at ``node``."""

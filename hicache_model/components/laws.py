@@ -250,6 +250,7 @@ def _locked_stays(step: Step, state: ComponentState, nodes: list[Own]) -> Iterat
     for node, was in own(step.old_family.nodes.values()):
         after = now.get(node.path)
         locks = was.lock_ref - (moves is not None and is_on_path(node.path, moves))
+        locks = step.locks_left(node, locks)
         if locks > 0 and was.device is not None and (after is None or after.device is None):
             text = f"node {node.path} was locked and its component's value left the device"
             yield Violation(text, (node.path,))

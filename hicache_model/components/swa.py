@@ -129,7 +129,10 @@ class SlidingWindow(Auxiliary):
             return
         running.freed = max(running.freed, running.protected)
         page = self.reference.page_size
-        whole = (reads - self.reference.pages(max(self.window, page))) // page * page
+        kept = max(self.window, page)
+        if self.reference.dialect.window_kept == "whole_pages":
+            kept = self.reference.pages(kept)
+        whole = (reads - kept) // page * page
         running.freed = max(running.freed, whole)
 
     def start_of(self, running: Running) -> int:
@@ -143,17 +146,23 @@ class SlidingWindow(Auxiliary):
     # -- memory ------------------------------------------------------------------------------------
 
     def evict_device(self, count: int) -> None:
-        """In LRU order: a device leaf goes as a whole, any other node becomes a tombstone."""
-        reference = self.reference
+        """In LRU order: a device leaf goes as a whole, any other node becomes a tombstone.
+
+        Who comes next is settled before a victim goes, which may wait for writes that hold others.
+        """
+        reference, order = self.reference, iter(self.lru())
         goal = self.on_device() - count
-        for node in [node for node in self.lru() if not facts(node).lock_ref]:
-            if self.on_device() <= goal:
-                return
+        node = next((n for n in order if not facts(n).lock_ref), None)
+        while node is not None and self.on_device() > goal:
+            following = next((n for n in order if not facts(n).lock_ref), None)
             if node in reference.device_leaves():
                 reference.evict_leaf(node)
             else:
                 self._save(node)
                 self.drop(node)
+            node = following
+        if self.on_device() > goal and reference.wait_for_writes():
+            self.evict_device(self.on_device() - goal)
 
     def _save(self, node: TreeNode) -> None:
         """Under write_back what has no copy at all gets one first, where there is room."""
@@ -180,7 +189,10 @@ class SlidingWindow(Auxiliary):
     def lacks_backup(self, node: TreeNode) -> bool:
         return not facts(node).written_by and bool(self._unbacked(node))
 
-    def back_up(self, node: TreeNode) -> bool:
+    def is_written(self, node: TreeNode) -> bool:
+        return facts(node).written_by is not None
+
+    def back_up(self, node: TreeNode, waits: bool) -> bool:
         nodes = self._unbacked(node)
         needed = sum(member.length for member in nodes)
         if self.host_room() < needed:
@@ -189,15 +201,18 @@ class SlidingWindow(Auxiliary):
             return False
         for member in nodes:
             facts(member).on_host = True
-            facts(member).written_by = None if self.reference.write_back else node
             self.reference.tree.changed.add(member)
+        for member in () if waits else (node, *nodes):
+            facts(member).written_by = node
         return True
 
-    def written(self, node: TreeNode) -> None:
+    def written(self, node: TreeNode) -> list[TreeNode]:
         """The anchor and what it covers lie on one path, however they were split."""
-        for member in self.up_from(node, len(node.path.tokens)):
-            if facts(member).written_by is node:
-                facts(member).written_by = None
+        path = self.up_from(node, len(node.path.tokens))
+        covered = [member for member in path if facts(member).written_by is node]
+        for member in covered:
+            facts(member).written_by = None
+        return covered
 
     def missing(self, node: TreeNode) -> list[TreeNode]:
         members = [*self.up_from(node, self.window)]
@@ -205,7 +220,10 @@ class SlidingWindow(Auxiliary):
 
     def make_room(self, nodes: Sequence[TreeNode]) -> bool:
         needed = sum(node.length for node in nodes)
-        return self.make_free(needed) >= needed
+        if self.device_room() < needed:
+            self.evict_device(needed - self.device_room())
+            self.reference.wait_for_writes()
+        return self.device_room() >= needed
 
     def claimed(self, nodes: Sequence[TreeNode], anchor: TreeNode) -> bool:
         return any(facts(node).loaded_by not in (None, anchor) for node in nodes)

@@ -23,6 +23,8 @@ ENTRIES: tuple[Entry, ...] = (
     unified.SUFFIX_REFRESHED,
     unified.RUST_SUFFIX_REFRESHED,
     unified.RECLAIM_ORDER,
+    unified.SHORT_WINDOW,
+    unified.UNAWAITED_WINDOW,
 )
 
 

@@ -406,3 +406,94 @@ RECLAIM_ORDER = Entry(
     looks_like=lambda divergence: isinstance(divergence.operation, (EvictHost, EvictDevice)),
     target="sglang-unified-rust",
 )
+
+
+# -- sliding windows -------------------------------------------------------------------------------
+
+SHORT_WINDOW = Entry(
+    identifier="short-window",
+    title="A request gives up a part of its window before it inserts",
+    references=(),
+    laws=("single-owner",),
+    write_policies=ANY_POLICY,
+    affected=("0.5.22",),
+    fixed=("0.5.23",),
+    shown_on=("0.5.22", "0.5.23"),
+    traces=(
+        NamedTrace(
+            "one request",
+            "Ten tokens, pages of four, a window of five: the window's first page is given up, and "
+            "eight tokens are inserted, of which only four have the window's KV.",
+            Configuration(
+                page_size=4,
+                device_slots=16,
+                host_slots=20,
+                component="swa",
+                window=5,
+                component_slots=16,
+            ),
+            (BeginRequest(0, (1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 10),),
+        ),
+    ),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.common",
+        "evict_threshold = pre_len - max(sliding_window_size, page_size)\n",
+        "evict_threshold = pre_len - -(-max(sliding_window_size, page_size) // page_size) "
+        "* page_size\n",
+    ),
+    story=(
+        "Before it inserts what it has computed, a request gives back the KV of its window that it "
+        "will not read again: what lies a window before its next token, cut at a page. The insert "
+        "ends at a page too, up to a page earlier, so it may end with less than a window. The "
+        "lookup that follows the insert then stops short, and the request takes no note of what "
+        "it gave to the tree: tree and request own the same slots. When it finishes, an assertion "
+        "ends the server (new_prefix_len <= len(new_indices)); when it is retracted, slots of the "
+        "tree are freed. A window in whole pages, or one token less, never shows it. 0.5.23 keeps "
+        "whole pages."
+    ),
+    looks_like=_broke_its_law,
+    target="sglang-unified",
+    strict=(("window_kept", "whole_pages"),),
+)
+
+UNAWAITED_WINDOW = Entry(
+    identifier="unawaited-window",
+    title="An eviction comes short of windows that it only has to wait for",
+    references=(),
+    laws=("component-progress",),
+    write_policies=("write_back",),
+    affected=("0.5.22",),
+    fixed=("0.5.23",),
+    shown_on=("0.5.22", "0.5.23"),
+    traces=(
+        NamedTrace(
+            "a tombstone is filled",
+            "The tombstone [1] gets a window from an insert, whose write locks it. The eviction "
+            "passes it, waits for the write when all is chosen, and reports less than it could.",
+            Configuration(
+                device_slots=5,
+                host_slots=1,
+                copies="early",
+                component="swa",
+                window=3,
+                component_slots=4,
+            ),
+            (
+                Insert((1, 2, 3, 4)),
+                EvictDevice(1, "swa"),
+                EvictHost(1, "swa"),
+                Insert((1,)),
+                EvictDevice(4, "swa"),
+            ),
+        ),
+    ),
+    patch=None,
+    story=(
+        "Under write_back an insert that fills the window of a node whose full KV is backed up "
+        "queues a write of the window, which locks the path. An eviction passes locked nodes, and "
+        "waits for the write only at its end: it frees less than asked, and the allocation that "
+        "asked fails although nobody uses the memory. 0.5.23 writes no window then."
+    ),
+    looks_like=_broke_its_law,
+    target="sglang-unified",
+)

@@ -47,7 +47,7 @@ BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
 UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 
 #: Where components beside full attention can be run, and which.
-WITH_COMPONENTS = Range(since="0.5.23")
+WITH_COMPONENTS = Range(since="0.5.22")
 COMPONENTS_OF = ("full", "swa")
 WITH_COMPONENT: dict[str, type[UnifiedObserver]] = {
     PYTHON_CORE: ComponentObserver,
