@@ -88,8 +88,11 @@ QUOTA_SIGN = Entry(
             "a quota of nothing",
             "The token above the one to be loaded is on the device and unlocked: locking it gives "
             "the load one token of quota, where it should take one away.",
-            Configuration(device_slots=4, host_slots=5),
-            (Insert((1, 2)), EvictDevice(1), Insert((1,)), LoadBack((1, 2), quota=0)),
+            Configuration("write_through", device_slots=4, host_slots=5),
+            (
+                *(BeginRequest(0, (1, 2), 2), FinishRequest(0), CompleteWrites(1)),
+                *(EvictDevice(1), Insert((1,)), LoadBack((1, 2), quota=0)),
+            ),
         ),
     ),
     patch=SourcePatch(
@@ -279,7 +282,7 @@ SUFFIX = NamedTrace(
     "the wrong victim",
     "Of the node [1, 2, 3, 4] only the first token is asked for again. The other three were used "
     "before [5, 6, 7], and outlive it.",
-    Configuration(device_slots=8, host_slots=9),
+    Configuration("write_through_selective", device_slots=8, host_slots=9),
     (Insert((1, 2, 3, 4)), Insert((5, 6, 7)), Match((1,)), EvictDevice(1)),
 )
 SUFFIX_STORY = (
@@ -295,7 +298,7 @@ SUFFIX_REFRESHED = Entry(
     title="A split refreshes the half that nobody asked for",
     references=(),
     laws=("policy-order",),
-    write_policies=("write_back",),
+    write_policies=ANY_POLICY,
     affected=IN_0_5_12 + SINCE_0_5_13,
     fixed=(),
     shown_on=("0.5.23",),
@@ -360,7 +363,7 @@ RUST_SUFFIX_REFRESHED = Entry(
     title="A split refreshes the half that nobody asked for, in the Rust core too",
     references=(),
     laws=("transition",),
-    write_policies=("write_back",),
+    write_policies=ANY_POLICY,
     affected=SINCE_0_5_20,
     fixed=(),
     shown_on=("0.5.23",),

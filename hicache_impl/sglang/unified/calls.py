@@ -161,6 +161,10 @@ class Calls:
         handle, _, *receipts = ongoing
         return [Held(handle, self.node_or_none(handle), receipt) for receipt in receipts]
 
+    def published(self, pending: Any) -> Any:
+        """The nodes that the acknowledgement of a write publishes; None where none are listed."""
+        return self._pools.published_nodes(pending)  # kept as in HiRadixCache
+
     def pinned_nodes(self, held: Held) -> list[Any]:
         """The nodes that a pin covers."""
         return [] if held.node is None else self.ways.pinned(self, held)

@@ -142,8 +142,8 @@ class UnifiedObserver(Observer):
         return Transfer(kind, False, anchors, device, host, published=published)
 
     def _to_publish(self, pending: Any) -> Any:
-        _, _, handles = pending
-        return [self.calls.node_or_none(handle) for handle in handles]
+        handles = self.calls.published(pending)
+        return None if handles is None else [self.calls.node_or_none(h) for h in handles]
 
     def _written(self, number: int) -> Any:
         return self._node_of(self.cache.ongoing_write_through.get(number))
