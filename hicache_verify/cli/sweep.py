@@ -16,6 +16,7 @@ from hicache_verify.cli.options import (
     MOST_WORKERS,
     Seconds,
     comma_list,
+    component_option,
     cores,
     json_option,
 )
@@ -58,6 +59,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
     metavar="P[,P]|all",
     help="write_back, write_through, write_through_selective.",
 )
+@component_option
 @click.option(
     "--budget",
     type=Seconds(),
@@ -96,6 +98,7 @@ def sweep(
     cache: str,
     tree_cores: tuple[str, ...],
     write_policy: tuple[str, ...],
+    component: str,
     budget: float,
     seed: int,
     workers: int | None,
@@ -115,7 +118,7 @@ def sweep(
 
     cells = _cells(releases, CACHES[cache], tree_cores, write_policy)
     refuse_unwritable(out)
-    asked = Asked(budget, seed)
+    asked = Asked(budget, seed, component=component)
     record = _record(out, asked, resume)
     explore = Campaigns(out, asked, cores() if workers is None else workers)
     done: list[CellDone] = []
@@ -169,9 +172,13 @@ def _record(out: Path, asked: Asked, resume: bool) -> Record:
         record.close()
         raise click.UsageError(
             f"the sweep in {out!s:.80} was begun with --budget {begun.budget:g} --seed "
-            f"{begun.seed}; give these, or another --out"
+            f"{begun.seed}{_beside(begun)}; give these, or another --out"
         )
     return record
+
+
+def _beside(asked: Asked) -> str:
+    return "" if asked.component == "full" else f" --component {asked.component}"
 
 
 def _say(done: CellDone, as_json: bool) -> None:
@@ -208,10 +215,13 @@ def _command(path: Path) -> str:
         ("cache", "--cache"),
         ("tree_cores", "--core"),
         ("write_policy", "--write-policy"),
+        ("component", "--component"),
         ("budget", "--budget"),
         ("seed", "--seed"),
     ):
         value = given.params[name]
+        if (name, value) == ("component", "full"):
+            continue
         text = ",".join(value) if isinstance(value, tuple) else f"{value}"
         parts += [option, f"{value:g}" if isinstance(value, float) else text]
     return shlex.join([*parts, "--markdown", path.as_posix()])

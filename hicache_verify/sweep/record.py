@@ -30,11 +30,12 @@ DONE = (AGREES, DIVERGES, DOES_NOT_LOAD)
 
 @attrs.frozen
 class Asked:
-    """Seconds for each cell, and the seed of all."""
+    """Seconds for each cell, the seed of all, and what is cached beside full attention."""
 
     budget: float
     seed: int
     format: int = FORMAT
+    component: str = "full"
 
 
 @attrs.frozen

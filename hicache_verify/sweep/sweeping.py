@@ -60,7 +60,7 @@ class Campaigns:
             return CellDone(cell, _today(), NOT_RUN, problem=problem)
         plan = Plan(
             spec=cell.spec,
-            selection=Selection((cell.write_policy,)),
+            selection=Selection((cell.write_policy,), component=self._asked.component),
             seed=self._asked.seed,
             budget=self._asked.budget,
             workers=self._workers,

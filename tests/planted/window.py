@@ -203,6 +203,7 @@ WINDOW = (
 -            ].get_lru_no_lock()
 +            ].head.lru_next[self.component_type]
 """,
+        "transition",
         "component-progress",
         "progress",
         "component-locked-stays",

@@ -124,7 +124,10 @@ def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> 
     [
         (b"[]", "not a line of a sweep"),
         (b"{", "not JSON"),
-        (b'{"sweep": {"budget": 4.0, "seed": 0, "format": 2}}', "format 2 is not known"),
+        (
+            b'{"sweep": {"budget": 4.0, "seed": 0, "format": 2, "component": "full"}}',
+            "format 2 is not known",
+        ),
         (b'{"sweep": {"budget": NaN, "seed": 0, "format": 1}}', "NaN"),
         (b'{"sweep": {"budget": 4.0, "format": 1}}', "expected an object with"),
     ],
