@@ -6,8 +6,8 @@ it (deadlines, journals, minimizing) is the engine's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -25,7 +25,8 @@ class Description:
     host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
     ``unified``. ``bug`` names what was planted in it, if something was. ``unobserved`` are the
     names, of hicache_model.observations, of what its snapshots do not show. ``components`` are the
-    components that it can be built with.
+    components that it can be built with. ``members`` describe the caches of ``SideBySide``, by
+    name.
     """
 
     target: str
@@ -37,6 +38,7 @@ class Description:
     bug: str | None = None
     unobserved: tuple[str, ...] = ()
     components: tuple[str, ...] = ("full",)
+    members: Mapping[str, Description] = attrs.field(factory=dict, hash=False)
 
 
 class Target(Protocol):
@@ -73,3 +75,18 @@ class TargetFactory(Protocol):
 
     def build(self, configuration: Configuration) -> Target:
         """A fresh cache; ValueError for a configuration that the release refuses."""
+
+
+@runtime_checkable
+class SideBySide(Protocol):
+    """Two implementations of one cache, which are run side by side on the same operations."""
+
+    @property
+    def description(self) -> Description: ...
+
+    @property
+    def members(self) -> Mapping[str, TargetFactory]:
+        """By name; caches of both can live in this process at the same time."""
+
+
+AnyFactory: TypeAlias = TargetFactory | SideBySide

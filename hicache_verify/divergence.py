@@ -5,6 +5,8 @@ Reports turn it into words; nothing here prints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from hicache_model.operations import Operation
@@ -12,6 +14,24 @@ from hicache_model.snapshot import Node, Path
 
 KINDS = ("law", "outcome", "state", "data", "crash", "hang", "death")
 ORACLES = ("law", "model", "engine", "target")
+
+PYTHON, RUST, BOTH = "python", "rust", "both"
+MODEL, NOBODY, UNDECIDED = "model", "nobody", "undecided"
+
+ALONE: Mapping[str, str] = {
+    PYTHON: "the Python core; the Rust core and the model agree",
+    RUST: "the Rust core; the Python core and the model agree",
+    MODEL: "the model; both cores agree against it, and share the cache around them",
+    NOBODY: "nobody; both cores and the model differ from each other",
+    UNDECIDED: "one core or the model; the other core does not show what they differ in",
+}
+"""Who stands alone where two cores and the model run side by side, in words."""
+
+NAMES: Mapping[str, str] = {
+    PYTHON: "the Python core",
+    RUST: "the Rust core",
+    BOTH: "both cores",
+}
 
 
 @attrs.define(frozen=True, slots=True)
@@ -32,7 +52,9 @@ class Divergence:
     ``crash`` (the target raised), ``hang`` or ``death``. ``oracle`` says who spoke: ``target`` if
     the cache's own check complains. ``step`` counts operations from 0. ``place`` is
     ``module:function:line`` in the target for an exception. ``resembles`` is the public issue that
-    it looks like, when the catalogue knows one.
+    it looks like, when the catalogue knows one. Where two cores run side by side, ``core`` says
+    whose divergence it is, ``both`` if both part from the model here, and ``stands_alone`` is a key
+    of ``ALONE``; None where that was not found out.
     """
 
     kind: str
@@ -46,11 +68,24 @@ class Divergence:
     exception: str | None = None
     resembles: str | None = None
     traceback: str | None = None
+    core: str | None = None
+    stands_alone: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Divergences with one key are one finding: the law or the exception, and its place."""
-        return (self.kind, self.law, f"{self.exception}@{self.place}" if self.exception else "")
+        """Divergences with one key are one finding: the law or the exception, its place, whose."""
+        where = f"{self.exception}@{self.place}" if self.exception else ""
+        return (self.kind, self.law, " ".join(filter(None, [where, self.core])))
+
+    @property
+    def who(self) -> str | None:
+        """Who stands alone, as a line of a report; None where no two cores run side by side."""
+        return None if self.stands_alone is None else f"stands alone: {ALONE[self.stands_alone]}"
+
+    def of_core(self, core: str) -> Divergence:
+        """The same as one of two cores' that run side by side."""
+        message = f"{NAMES.get(core, core)}: {self.message}"
+        return attrs.evolve(self, core=core, message=message)
 
 
 class DivergenceError(AssertionError):

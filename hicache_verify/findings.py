@@ -52,6 +52,8 @@ class Finding:
         }
         if target.bug is not None:
             provenance["bug"] = target.bug
+        if self.divergence.stands_alone is not None:
+            provenance["stands_alone"] = self.divergence.stands_alone
         return Trace(
             self.case.configuration,
             target.target,

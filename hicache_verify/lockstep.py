@@ -75,6 +75,10 @@ class Lockstep:
         """The model's prediction of the present state, without slots and bytes."""
         return self.model.snapshot()
 
+    def shown(self) -> tuple[Snapshot, ...]:
+        """What each target showed after the last operation."""
+        return (self.actual,)
+
     def step(self, operation: Operation) -> Divergence | None:
         """Do ``operation`` on both sides and compare. It must be legal."""
         before = self.actual

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_verify import simpler
 from hicache_verify.replay import SKIP, replay
 from hicache_verify.trace import Trace
@@ -114,7 +114,7 @@ class SameFinding:
     Operations that are not legal in their state are skipped.
     """
 
-    factory: TargetFactory
+    factory: AnyFactory
     key: tuple[str, str, str]
 
     def __call__(self, trace: Trace) -> bool:
@@ -125,12 +125,12 @@ class SameFinding:
         return divergence is not None and divergence.key == self.key
 
 
-def performed(factory: TargetFactory, trace: Trace) -> Trace:
+def performed(factory: AnyFactory, trace: Trace) -> Trace:
     """The trace without its illegal operations and without what follows the divergence."""
     return trace.with_(operations=replay(factory, trace, on_illegal=SKIP).operations)
 
 
-def minimize_on(factory: TargetFactory, trace: Trace, *, budget_s: float = 30) -> Trace:
+def minimize_on(factory: AnyFactory, trace: Trace, *, budget_s: float = 30) -> Trace:
     """The smallest trace for the divergence that ``trace`` shows on a target of this process."""
     divergence = replay(factory, trace, on_illegal=SKIP).divergence
     if divergence is None:

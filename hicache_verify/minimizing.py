@@ -9,7 +9,7 @@ from typing import TypeAlias
 import attrs
 
 from hicache_impl.target import Description
-from hicache_verify.divergence import Divergence
+from hicache_verify.divergence import UNDECIDED, Divergence
 from hicache_verify.minimize import NotReproduced, minimize
 from hicache_verify.replay import Step
 from hicache_verify.trace import Trace
@@ -76,10 +76,13 @@ def steps_of(case: Case, divergence: Divergence, run: Run) -> tuple[Step, ...]:
 
 
 def same_key(divergence: Divergence) -> Same:
-    return lambda found: found.key == divergence.key
+    """The same finding; of two cores and the model the same one stands alone, if one does."""
+    alone = divergence.stands_alone
+    anyone = alone in (None, UNDECIDED)
+    return lambda found: found.key == divergence.key and (anyone or found.stands_alone == alone)
 
 
 def same_ending(divergence: Divergence) -> Same:
     """For a process that hung or died: from outside, its place in the target is not certain."""
-    wanted = (divergence.kind, divergence.law, divergence.exception)
-    return lambda found: (found.kind, found.law, found.exception) == wanted
+    wanted = (divergence.kind, divergence.law, divergence.exception, divergence.core)
+    return lambda found: (found.kind, found.law, found.exception, found.core) == wanted

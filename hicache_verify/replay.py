@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_model.operations import Operation
 from hicache_model.outcomes import Outcome
 from hicache_model.snapshot import Snapshot
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
+from hicache_verify.side_by_side import in_lockstep
 from hicache_verify.trace import Trace
 
 ERROR, SKIP = "error", "skip"
@@ -43,7 +44,7 @@ class Replay:
 
 
 def replay(
-    factory: TargetFactory,
+    factory: AnyFactory,
     trace: Trace,
     *,
     on_illegal: str = ERROR,
@@ -53,7 +54,7 @@ def replay(
 
     ``watch`` is told of each step as soon as it is done.
     """
-    lockstep = Lockstep(factory, trace.configuration)
+    lockstep = in_lockstep(factory, trace.configuration)
     performed: list[Operation] = []
     divergence: Divergence | None = None
     illegal: tuple[int, str] | None = None

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
@@ -41,7 +41,7 @@ class Session:
 
     def __init__(
         self,
-        factory: TargetFactory,
+        factory: AnyFactory,
         journal: Journal,
         leg: Leg,
         *,
@@ -146,7 +146,7 @@ class Session:
         self._send(result)
 
 
-def _watch(factory: TargetFactory, leg: Leg) -> Watch:
+def _watch(factory: AnyFactory, leg: Leg) -> Watch:
     return Watch(Reach(), leg.cell, dialect_of(factory.description))
 
 
@@ -173,5 +173,5 @@ def learn(known: Known | None, result: Minimized) -> Known:
 class Unbuilt(Lockstep):
     """Has a model to draw operations from, and no target."""
 
-    def __init__(self, factory: TargetFactory, configuration: Configuration) -> None:
+    def __init__(self, factory: AnyFactory, configuration: Configuration) -> None:
         self.model = Reference(configuration, dialect_of(factory.description))

@@ -11,17 +11,20 @@ from typing import cast
 
 import attrs
 
-from hicache_impl.target import Description, TargetFactory
+from hicache_impl.target import AnyFactory, Description, TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.dialects import CACHES, HIRADIX, UNIFIED, Dialect
+from hicache_verify.divergence import BOTH, PYTHON, RUST
 
 DEFAULT_RELEASE = "0.5.18"
 NATIVE = "native"
 SGLANG, SGLANG_UNIFIED, SGLANG_RUST = "sglang", "sglang-unified", "sglang-unified-rust"
-SGLANG_NAMES = (SGLANG, SGLANG_UNIFIED, SGLANG_RUST)
-RUST = "rust"
-CORES = ("python", RUST)
-"""Tree cores of a UnifiedRadixCache that can be run, the default first."""
+SGLANG_BOTH = "sglang-unified-both"
+UNIFIED_NAMES = {SGLANG_UNIFIED: PYTHON, SGLANG_RUST: RUST, SGLANG_BOTH: BOTH}
+"""Names of the UnifiedRadixCache in traces, with the tree core that each stands for."""
+SGLANG_NAMES = (SGLANG, *UNIFIED_NAMES)
+CORES = tuple(UNIFIED_NAMES.values())
+"""Tree cores of a UnifiedRadixCache that can be run, the default first; ``both`` side by side."""
 
 
 class BadTarget(ValueError):
@@ -34,10 +37,9 @@ class TargetSpec:
 
     ``cache`` is ``hiradix`` or ``unified``; None stands for the one that the release's servers use
     (``releases.default_cache``). ``core`` is the tree core of a unified one.
-    ``target`` ``sglang-unified`` and ``sglang-unified-rust``, the names in traces, are short for
-    the unified cache of ``sglang``, the second with the Rust core.
-    ``target`` may also be ``native``, our own cache, or ``module:attribute``, a callable that
-    returns a ``TargetFactory``; these have no releases.
+    ``target`` may also be one of ``UNIFIED_NAMES``, the names in traces: the unified cache of
+    ``sglang`` with that core. Or it is ``native``, our own cache, or ``module:attribute``, a
+    callable that returns a ``TargetFactory`` or a ``SideBySide``; these have no releases.
     ``device`` is where ``native`` keeps its device tier, a name that torch knows; None for the CPU.
     ``patches`` are triples of module, old text and new text, applied in memory. ``bug`` plants one
     of ``hicache_impl.bugs`` in our own cache. ``policy`` names an eviction policy of yours, as
@@ -79,23 +81,22 @@ class TargetSpec:
             raise BadTarget(f"unknown cache {self.cache!r:.60}; known are {', '.join(CACHES)}")
         if self.core not in (None, *CORES):
             raise BadTarget(f"unknown tree core {self.core!r:.60}; known are {', '.join(CORES)}")
-        if self.target == SGLANG_RUST and self.core not in (None, RUST):
-            raise BadTarget(f"target {self.target} has the {RUST} core, and takes no other --core")
+        named = UNIFIED_NAMES.get(self.target)
+        if self.target in (SGLANG_RUST, SGLANG_BOTH) and self.core not in (None, named):
+            raise BadTarget(f"target {self.target} means --core {named}, and takes no other")
         if self.cache not in (None, UNIFIED) and self.is_unified:
             raise BadTarget(f"{CACHES[self.cache]} is no UnifiedRadixCache and has no --core")
 
     @property
     def is_unified(self) -> bool:
         """Whether the unified cache was asked for, by any of its names."""
-        named = self.cache == UNIFIED or self.target in (SGLANG_UNIFIED, SGLANG_RUST)
+        named = self.cache == UNIFIED or self.target in UNIFIED_NAMES
         return named or self.core is not None
 
     @property
     def tree_core(self) -> str:
         """The core of a unified cache."""
-        if self.core is not None:
-            return self.core
-        return RUST if self.target == SGLANG_RUST else CORES[0]
+        return self.core or UNIFIED_NAMES.get(self.target, CORES[0])
 
     @property
     def is_import(self) -> bool:
@@ -136,7 +137,7 @@ def recorded_on(target: str, release: str) -> TargetSpec:
     return TargetSpec(target, release, cache=HIRADIX if target == SGLANG else None)
 
 
-def open_factory(spec: TargetSpec) -> TargetFactory:
+def open_factory(spec: TargetSpec) -> AnyFactory:
     """The factory that ``spec`` names. What the target's own loader raises comes through."""
     if spec.is_import:
         return _imported(spec.target)
@@ -176,16 +177,16 @@ def refuse_component(target: Description, configuration: Configuration) -> None:
         )
 
 
-def _imported(name: str) -> TargetFactory:
+def _imported(name: str) -> AnyFactory:
     module_name, _, attribute = name.partition(":")
     try:
         make = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise BadTarget(f"target {name!r:.120} cannot be imported: {error}") from error
-    return cast(TargetFactory, make())
+    return cast(AnyFactory, make())
 
 
-def _sglang(spec: TargetSpec) -> TargetFactory:
+def _sglang(spec: TargetSpec) -> AnyFactory:
     from hicache_impl.sglang import releases
     from hicache_impl.sglang.loader import Patch, load
     from hicache_impl.sglang.source import Installed, Origin, Release, SourceTree
@@ -201,8 +202,11 @@ def _sglang(spec: TargetSpec) -> TargetFactory:
     cache = cache or releases.default_cache(origin.locate().version)
     loaded = load(origin, [Patch(*patch) for patch in spec.patches], cache)
     if cache == UNIFIED:
+        from hicache_impl.sglang.unified.both import BothFactory
         from hicache_impl.sglang.unified.target import UnifiedFactory
 
+        if spec.tree_core == BOTH:
+            return BothFactory(loaded)
         return UnifiedFactory(loaded, spec.tree_core)
     from hicache_impl.sglang.hiradix import HiRadixFactory
 

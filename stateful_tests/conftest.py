@@ -1,4 +1,4 @@
-"""The cache under test, loaded once (``--release``, ``--cache``), and Hypothesis's profile."""
+"""The cache under test, loaded once (``--release``, ``--cache``, ``--core``), and the profile."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeAlias
 import pytest
 
 from hicache_impl.sglang.releases import default_cache
-from hicache_impl.target import TargetFactory
-from hicache_model.dialects import CACHES
-from hicache_verify.targets import DEFAULT_RELEASE, TargetSpec, open_factory
+from hicache_impl.target import AnyFactory
+from hicache_model.dialects import CACHES, UNIFIED
+from hicache_verify.targets import CORES, DEFAULT_RELEASE, TargetSpec, open_factory
 from stateful_tests import profiles
 
 Firsts: TypeAlias = dict[str, tuple[int, int]]
@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="which of its caches they run on (default: what its servers use)",
     )
+    parser.addoption(
+        "--core",
+        choices=CORES,
+        default=None,
+        help="which tree core of its unified cache, or both side by side (default: python)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,16 +55,19 @@ def release(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def cache(release: str, pytestconfig: pytest.Config) -> str:
+    if pytestconfig.getoption("--core"):
+        return UNIFIED
     return str(pytestconfig.getoption("--cache") or default_cache(release))
 
 
 @pytest.fixture(scope="session")
-def factory(release: str, cache: str) -> TargetFactory:
+def factory(release: str, cache: str, pytestconfig: pytest.Config) -> AnyFactory:
     """Caches of the release; a process holds only one release."""
     from hicache_impl.sglang.errors import Offline
 
+    core = pytestconfig.getoption("--core")
     try:
-        return open_factory(TargetSpec(release=release, cache=cache))
+        return open_factory(TargetSpec(release=release, cache=cache, core=core))
     except Offline as error:
         pytest.skip(str(error))
 

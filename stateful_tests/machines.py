@@ -14,7 +14,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 from hicache_verify.campaigns.cells import Cell
@@ -23,6 +23,7 @@ from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import ListedChooser, Menu
 from hicache_verify.reach import Reach, Watch
 from hicache_verify.report.listing import divergence_block
+from hicache_verify.side_by_side import in_lockstep
 from hicache_verify.sources.emphasis import WITH_REQUESTS, WITHOUT_REQUESTS
 from hicache_verify.sources.examples import draw_configuration
 
@@ -36,14 +37,12 @@ class CacheMachine(RuleBasedStateMachine):
     STEPS: ClassVar[int] = 40
     KINDS: ClassVar[tuple[type[Any], ...]] = WITHOUT_REQUESTS
     cell: ClassVar[Cell] = Cell("write_back", 1, "lru")
-    factory: ClassVar[TargetFactory]
+    factory: ClassVar[AnyFactory]
     session: ClassVar[Any] = None
     reach: ClassVar[Reach | None] = None
 
     @classmethod
-    def on(
-        cls, factory: TargetFactory, cell: Cell, reach: Reach | None = None
-    ) -> type[CacheMachine]:
+    def on(cls, factory: AnyFactory, cell: Cell, reach: Reach | None = None) -> type[CacheMachine]:
         """This machine on one target and cell, for pytest: a divergence is a failed test."""
         members = {"factory": factory, "cell": cell, "reach": reach}
         return type(cls.__name__, (cls,), members)
@@ -70,7 +69,7 @@ class CacheMachine(RuleBasedStateMachine):
         if self.session is not None:
             started: Lockstep = self.session.start(configuration)
             return started
-        return Lockstep(self.factory, configuration, exact=True)
+        return in_lockstep(self.factory, configuration, exact=True)
 
     def offers(self, kind: type[Any]) -> bool:
         return not self.over and self.menu.offers(kind)

@@ -1,6 +1,6 @@
 """The state machines on a real cache, and what the random source reaches.
 
-HYPOTHESIS_PROFILE says how long (profiles.py), ``--release`` and ``--cache`` on what.
+HYPOTHESIS_PROFILE says how long (profiles.py), ``--release``, ``--cache`` and ``--core`` on what.
 """
 
 from __future__ import annotations

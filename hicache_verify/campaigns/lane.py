@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import attrs
+
 from hicache_verify import events
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.campaigns.plan import Share
@@ -30,6 +32,7 @@ from hicache_verify.workers.messages import (
     Reply,
     Sung,
 )
+from hicache_verify.workers.other_core import OtherCore
 
 
 class Stopped(Exception):
@@ -243,6 +246,7 @@ class Lane:
             self._blame_ourselves(reply)
             return None
         self._minimize_apart()  # what the worker was minimizing when it was lost
+        divergence = self._attributed(divergence, reply.case)
         key = divergence.key
         with self._shared.lock:
             self._record(divergence, reply.case, self._shared.after())
@@ -284,9 +288,17 @@ class Lane:
             job = Minimize(finding.case, finding.divergence, isolated=True)
             reply = ask(worker, job, idle=self._heed_the_end)
         if isinstance(reply, Minimized):
-            self._settle(reply)
+            found = self._attributed(reply.divergence, reply.case)
+            self._settle(attrs.evolve(reply, divergence=found))
         else:
             self._give_up()
+
+    def _attributed(self, ended: Divergence, case: Case) -> Divergence:
+        """Of two cores, which one stands alone, where this is not known from both of them."""
+        if ended.stands_alone is not None:
+            return ended
+        asked = OtherCore(self._shared.executor, self._plan.spec, self._plan.limits)
+        return asked.attribute(ended, case, self._heed_the_end)
 
     @contextmanager
     def _spare_worker(self) -> Iterator[Worker]:

@@ -75,6 +75,8 @@ def minimize(
             "trace": str(path),
             "law": best.divergence.law,
             "kind": best.divergence.kind,
+            "core": best.divergence.core,
+            "stands_alone": best.divergence.stands_alone,
             "message": best.divergence.message,
             "operations_before": len(read.operations),
             "operations": len(shortest.operations),

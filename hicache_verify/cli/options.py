@@ -58,7 +58,9 @@ TARGET_OPTIONS: dict[str, Callable[[Any], Any]] = {
         "--cache", type=click.Choice(["hiradix", "unified"]), help="Which of the release's caches."
     ),
     "core": click.option(
-        "--core", type=click.Choice(["python", "rust"]), help="The tree core of the unified cache."
+        "--core",
+        type=click.Choice(["python", "rust", "both"]),
+        help="The tree core of the unified cache; both compares them.",
     ),
     "device": click.option(
         "--device", metavar="cpu|cuda[:N]", help="Where native keeps its device tier."

@@ -92,6 +92,8 @@ def _report(done: Rerun) -> dict[str, Any]:
             "sentence": sentence(found.law),
             "kind": found.kind,
             "oracle": found.oracle,
+            "core": found.core,
+            "stands_alone": found.stands_alone,
             "message": found.message,
             "step": found.step,
             "exception": found.exception,

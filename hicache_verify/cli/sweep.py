@@ -49,7 +49,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
     default="python",
     show_default=True,
     metavar="C[,C]",
-    help="Tree cores of the unified cache.",
+    help="Tree cores of the unified cache: python, rust, both.",
 )
 @click.option(
     "--write-policy",

@@ -21,6 +21,7 @@ from hicache_verify.workers.asking import ask, detail, open_worker, say
 from hicache_verify.workers.autopsy import Ending, judge
 from hicache_verify.workers.executor import Executor, Worker
 from hicache_verify.workers.messages import Expand, Job, Opened, Refused, Reply
+from hicache_verify.workers.other_core import OtherCore
 from hicache_verify.workers.watch import Limits
 
 BATCH = 32
@@ -113,6 +114,8 @@ class Crew:
             self._lost += divergence is not None
             self._broken += divergence is None
         if divergence is not None and isinstance(said, Ending) and said.case is not None:
+            asked = OtherCore(self._executor, self._spec, self._limits)
+            divergence = asked.attribute(divergence, said.case, self._heed_the_end)
             yield Found(divergence, said.case.operations)
         elif self._broken >= self._limits.broken_workers:
             raise CannotRun(f"the exploration failed: {say(said)}", detail(said))

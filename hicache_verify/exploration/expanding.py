@@ -89,7 +89,7 @@ class Expander:
     def _key(self) -> bytes:
         lockstep = self._guard.lockstep
         assert lockstep is not None
-        return state_key(lockstep.model, lockstep.actual)
+        return state_key(lockstep.model, *lockstep.shown())
 
 
 def _not_repeatable(state: State) -> Divergence:

@@ -22,9 +22,10 @@ DIGEST = 16
 """Bytes. Two of 10^12 different states have the same digest with a chance of 10^-15."""
 
 
-def state_key(model: Reference, shown: Snapshot) -> bytes:
-    """A digest of the state; the same in every process."""
-    state = (_of_model(model), _of_target(shown), _reach(model, shown))
+def state_key(model: Reference, *shown: Snapshot) -> bytes:
+    """A digest of the state, of what each target shows of it; the same in every process."""
+    targets = [(_of_target(each), _reach(model, each)) for each in shown]
+    state = (_of_model(model), targets)
     return blake2b(repr(state).encode(), digest_size=DIGEST).digest()
 
 

@@ -42,8 +42,8 @@ class Layers:
             name = (f"{target.target} {target.release}", "bold")
             self._first()
             self._out.print(Text.assemble(name, f" from {target.origin}, {workers}"))
-            if target.unobserved:
-                self._out.print(Text(not_compared(target)))
+            for line in not_compared(target):
+                self._out.print(Text(line))
 
     def __call__(self, cell: Cell, layer: Layer) -> None:
         self._first()
@@ -109,7 +109,7 @@ def as_json(asked: Explorations, result: Result, path_of: PathOf) -> dict[str, A
         "target": asked.spec.target if target is None else target.target,
         "release": asked.spec.version if target is None else target.release,
         "origin": None if target is None else target.origin,
-        "unobserved": [] if target is None else list(target.unobserved),
+        **json_report.unobserved(target),
         "verdict": result.verdict,
         "message": result.problem,
         "interrupted": result.interrupted,

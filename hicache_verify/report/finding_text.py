@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from hicache_impl.target import Description
+from hicache_verify.divergence import NAMES
 from hicache_verify.engine_laws import sentence
 from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.report import words
@@ -36,10 +37,15 @@ def after(found: FoundAfter) -> str:
     )
 
 
-def not_compared(target: Description) -> str:
-    """Of a target that does not show everything: what nothing is concluded from."""
-    unseen = ", ".join(target.unobserved)
-    return f"not compared, because this target does not show it: {unseen}"
+def not_compared(target: Description) -> Iterator[str]:
+    """Of a target, or a core, that does not show everything: what nothing is concluded from."""
+    if target.unobserved:
+        unseen = ", ".join(target.unobserved)
+        yield f"not compared, because this target does not show it: {unseen}"
+    for core, member in target.members.items():
+        if member.unobserved:
+            unseen = ", ".join(member.unobserved)
+            yield f"not compared on {NAMES.get(core, core)}, which does not show it: {unseen}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -62,6 +68,8 @@ def _head(finding: Finding, width: int) -> Iterator[Text]:
 def _what(finding: Finding, width: int) -> Iterator[Text]:
     divergence = finding.divergence
     yield from _wrapped(words.printable(divergence.message), width, "bold")
+    if divergence.who:
+        yield from _wrapped(divergence.who, width, "bold yellow")
     if divergence.exception and divergence.place and divergence.place not in divergence.message:
         raised = f"{divergence.exception} at {divergence.place}"
         yield from _wrapped(words.printable(raised), width, "")

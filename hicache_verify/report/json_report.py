@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from hicache_impl.target import Description
 from hicache_model import operations
 from hicache_model.codec import encode_fields
 from hicache_verify import events
@@ -46,7 +47,7 @@ class JsonReport:
             "target": started.target.target if started else self._asked and self._asked.target,
             "release": started.target.release if started else self._asked and self._asked.version,
             "origin": started.target.origin if started else None,
-            "unobserved": list(started.target.unobserved) if started else [],
+            **unobserved(started.target if started else None),
             "bug": self._asked and self._asked.bug,
             "verdict": event.verdict,
             "message": event.problem,
@@ -68,6 +69,14 @@ class JsonReport:
         }
 
 
+def unobserved(target: Description | None) -> dict[str, Any]:
+    """What is not compared, as the target does not show it; also of each of two cores."""
+    if target is None:
+        return {"unobserved": [], "unobserved_by_core": {}}
+    by_core = {core: list(member.unobserved) for core, member in target.members.items()}
+    return {"unobserved": list(target.unobserved), "unobserved_by_core": by_core}
+
+
 def divergence(finding: Finding, path: Path | None) -> dict[str, Any]:
     """One finding; ``path`` is its trace, where one was written."""
     broken, found_after = finding.divergence, finding.found_after
@@ -76,6 +85,8 @@ def divergence(finding: Finding, path: Path | None) -> dict[str, Any]:
         "sentence": sentence(broken.law),
         "kind": broken.kind,
         "oracle": broken.oracle,
+        "core": broken.core,
+        "stands_alone": broken.stands_alone,
         "message": broken.message,
         "exception": broken.exception,
         "place": broken.place,

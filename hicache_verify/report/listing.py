@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Collection, Sequence
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_model.snapshot import Path, Snapshot
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.replay import Step, replay
@@ -53,7 +53,7 @@ def listing(
     return plain(text) if ascii_only else text
 
 
-def play(factory: TargetFactory, trace: Trace, *, width: int = WIDTH) -> str:
+def play(factory: AnyFactory, trace: Trace, *, width: int = WIDTH) -> str:
     """The listing of ``trace`` on a target of this process."""
     steps: list[Step] = []
     played = replay(factory, trace, watch=lambda step, _: steps.append(step))
@@ -122,6 +122,8 @@ def divergence_block(divergence: Divergence, width: int = WIDTH) -> list[str]:
         head += f"; it resembles {divergence.resembles}"
     lines = [words.printable(head)]
     lines += _wrapped(words.printable(divergence.message), width, "  ")
+    if divergence.who:
+        lines += _wrapped(divergence.who, width, "  ")
     if divergence.exception:
         place = f" at {divergence.place}" if divergence.place else ""
         lines += _wrapped(words.printable(divergence.exception + place), width, "  ")

@@ -19,7 +19,7 @@ from hicache_verify.divergence import Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
 from hicache_verify.report.upstream import plan
-from hicache_verify.targets import NATIVE, SGLANG_RUST, SGLANG_UNIFIED
+from hicache_verify.targets import NATIVE, UNIFIED_NAMES
 from hicache_verify.trace import Trace
 
 
@@ -31,7 +31,7 @@ def write_pytest_files(
     Plain calls are known for HiRadixCache, and not for UnifiedRadixCache.
     """
     texts = {"replay": replay_file}
-    if trace.target not in (SGLANG_UNIFIED, SGLANG_RUST):
+    if trace.target not in UNIFIED_NAMES:
         texts["upstream"] = upstream_file
     written = []
     for form, make in texts.items():
@@ -108,7 +108,7 @@ def _about(trace: Trace, divergence: Divergence | None, name: str) -> dict[str, 
     else:
         law = LAWS.get(divergence.law)
         headline = f"{divergence.law}: {law.sentence}" if law else f"{divergence.law} on {where}."
-        story = divergence.message
+        story = "; ".join(filter(None, [divergence.message, divergence.who]))
     return {
         "name": identifier(name),
         "headline": _prose(headline, 3),

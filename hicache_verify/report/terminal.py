@@ -59,8 +59,8 @@ class Terminal:
         workers = "" if event.workers == 1 else f", {event.workers} workers"
         rest = f" from {target.origin}, seed {event.seed}{workers}, {_limits(event)}"
         self._out.print(Text.assemble(name, rest))
-        if target.unobserved:
-            self._out.print(Text(not_compared(target)))
+        for line in not_compared(target):
+            self._out.print(Text(line))
         if event.left_out:
             missing = ", ".join(event.left_out)
             self._out.print(Text(f"left out, because this release lacks it: {missing}", "yellow"))

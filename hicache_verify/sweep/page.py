@@ -9,6 +9,7 @@ from typing import NamedTuple
 from hicache_model.dialects import CACHES
 from hicache_model.operations import describe
 from hicache_verify import trace
+from hicache_verify.divergence import ALONE
 from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text
 from hicache_verify.sweep.record import AGREES, DIVERGES, CellDone, Found
@@ -86,11 +87,13 @@ def sections(cells: Iterable[CellDone], folder: Path) -> Iterator[str]:
 
 
 def _identity(done: CellDone, found: Found) -> tuple[str, str, str]:
-    """The cache, the law, and for an exception its class and who raised it, without the line."""
+    """The cache, the law, for an exception its class and who raised it, and who stands alone."""
     where = ""
     if found.exception:
         function = ":".join((found.place or "?").split(":")[:2])
         where = f": {found.exception} in {function}"
+    if found.stands_alone:
+        where += f" (stands alone: {found.stands_alone})"
     return CACHES[done.cell.cache], found.law, where
 
 
@@ -100,6 +103,8 @@ def section(title: str, members: Sequence[Seen], folder: Path) -> str:
     lines = [title, f"{sentence(shortest.found.law) or ''}\n", f"- Seen in {_places(members)}."]
     if known:
         lines.append(f"- Resembles {', '.join(known)}.")
+    if shortest.found.stands_alone:
+        lines.append(f"- Stands alone: {ALONE[shortest.found.stands_alone]}.")
     return "\n".join([*lines, *_trace(shortest, folder)])
 
 

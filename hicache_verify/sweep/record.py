@@ -43,6 +43,7 @@ class Found:
     """One distinct divergence; ``length`` counts the operations of the shortest trace known.
 
     ``trace`` is its file, seen from the folder of the sweep; None where it could not be written.
+    ``stands_alone`` is as in Divergence.
     """
 
     law: str
@@ -53,6 +54,7 @@ class Found:
     length: int
     minimized: bool
     trace: str | None
+    stands_alone: str | None = None
 
 
 @attrs.frozen

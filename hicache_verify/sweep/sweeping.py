@@ -91,6 +91,7 @@ class Campaigns:
             len(finding.case.operations),
             finding.minimized,
             None if path is None else path.relative_to(self._folder).as_posix(),
+            broken.stands_alone,
         )
 
 

@@ -73,7 +73,7 @@ def judge(ending: Ending, limits: Limits) -> Divergence | None:
     if entry.configuration is None or not _is_targets_fault(ending):
         return None
     op = entry.operations[-1] if entry.operations else None
-    return Divergence(
+    found = Divergence(
         kind=HANG if ending.reason == HANG else DEATH,
         law="no-hang" if ending.reason == HANG else "no-death",
         oracle="engine",
@@ -84,6 +84,7 @@ def judge(ending: Ending, limits: Limits) -> Divergence | None:
         exception=ending.how,
         traceback=_traceback(ending) or None,
     )
+    return found.of_core(entry.core) if entry.core else found
 
 
 def _is_targets_fault(ending: Ending) -> bool:

@@ -6,24 +6,21 @@ SystemExit and its kind, a failure while building, and failures of the engine it
 
 from __future__ import annotations
 
-import signal
-import traceback as tracebacks
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_verify.divergence import Divergence
+from hicache_verify.escaped import escaped
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.replay import Step
+from hicache_verify.side_by_side import CannotBeBuilt, in_lockstep
 from hicache_verify.workers.journal import Journal, Phase
 from hicache_verify.workers.messages import Attempt, Attempted, Case
-
-OURS = ("hicache_verify", "hicache_model")
-MAX_TRACEBACK = 20_000
 
 
 class RefusedConfiguration(ValueError):
@@ -33,12 +30,13 @@ class RefusedConfiguration(ValueError):
 class Guard:
     """Runs one example after another: ``start``, then ``step`` until it returns a divergence."""
 
-    def __init__(self, factory: TargetFactory, journal: Journal, *, exact: bool) -> None:
+    def __init__(self, factory: AnyFactory, journal: Journal, *, exact: bool) -> None:
         self._factory = factory
         self._journal = journal
         self._exact = exact
         self._configuration = Configuration()
         self._strict: Mapping[str, str] = {}
+        self._core = ""
         self.lockstep: Lockstep | None = None
         self.operations: list[Operation] = []
 
@@ -53,6 +51,7 @@ class Guard:
         """Build a fresh cache; RefusedConfiguration where the target knows no such."""
         self._configuration, self._strict = configuration, strict
         self.operations = []
+        self._core = ""
         self.lockstep = None
         self._journal.begin(configuration)
         return self._guarded(self._build)
@@ -121,13 +120,20 @@ class Guard:
         seen = attrs.evolve(self.lockstep.actual, device_kv=(), host_kv=())
         return Step(op, self.lockstep.outcome, seen)
 
-    def _build(self) -> None:
+    def _build(self) -> Divergence | None:
         try:
-            self.lockstep = Lockstep(
-                self._factory, self._configuration, exact=self._exact, strict=self._strict
+            self.lockstep = in_lockstep(
+                self._factory,
+                self._configuration,
+                exact=self._exact,
+                strict=self._strict,
+                turn=self._take_turn,
             )
         except ValueError as error:
             raise RefusedConfiguration(str(error)) from error
+        except CannotBeBuilt as failed:
+            return failed.divergence
+        return None
 
     def _guarded(self, act: Callable[[], Divergence | None]) -> Divergence | None:
         try:
@@ -141,36 +147,9 @@ class Guard:
         return divergence
 
     def _escaped(self, error: BaseException) -> Divergence:
-        if isinstance(error, KeyboardInterrupt) and _can_be_interrupted():
-            raise error
-        place, in_target = _place(error.__traceback__)
-        name = type(error).__name__
-        who = "the target raised" if in_target else "hicache-verify itself failed with"
-        text = str(error).splitlines()[0] if str(error) else ""
-        return Divergence(
-            kind="crash",
-            law="no-crash" if in_target else "engine-sound",
-            oracle="engine",
-            message=f"{who} {name}" + (f": {text}" if text else ""),
-            step=max(0, len(self.operations) - 1),
-            operation=self.operations[-1] if self.operations else None,
-            place=place,
-            exception=name,
-            traceback="".join(tracebacks.format_exception(error))[-MAX_TRACEBACK:],
-        )
+        found = escaped(error, self.operations)
+        return found.of_core(self._core) if self._core else found
 
-
-def _can_be_interrupted() -> bool:
-    """False in a worker, where Ctrl-C does not reach: there it is the target that raised."""
-    return signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-
-
-def _place(trace: TracebackType | None) -> tuple[str | None, bool]:
-    """The deepest frame outside this tool, and True; else the deepest of all, and False."""
-    places = [
-        (frame.f_globals.get("__name__", "?"), frame.f_code.co_name, line)
-        for frame, line in tracebacks.walk_tb(trace)
-    ]
-    theirs = [place for place in places if place[0].split(".")[0] not in OURS]
-    chosen = (theirs or places)[-1:]
-    return (":".join(map(str, chosen[0])) if chosen else None), bool(theirs)
+    def _take_turn(self, core: str) -> None:
+        self._core = core
+        self._journal.turn(core)

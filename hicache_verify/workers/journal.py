@@ -40,7 +40,8 @@ _COUNTER = struct.Struct("=Q")
 _COUNTERS = struct.Struct("=QQ")
 _FRAME = struct.Struct("=II")
 
-_BEATS, _OPERATIONS, _EXAMPLES, _GENERATION, _PHASE, _PURPOSE = 0, 8, 16, 24, 32, 33
+_BEATS, _OPERATIONS, _EXAMPLES, _GENERATION, _PHASE, _PURPOSE, _CORE = 0, 8, 16, 24, 32, 33, 40
+_CORE_BYTES = 16
 
 
 class Phase(IntEnum):
@@ -69,7 +70,8 @@ class JournalFull(OverflowError):
 class Entry:
     """What the journal holds of the current example; while idle, of the last one.
 
-    ``configuration`` is None where there was none yet.
+    ``configuration`` is None where there was none yet. ``core`` is the one of two cores whose turn
+    it is.
     """
 
     phase: Phase
@@ -78,6 +80,7 @@ class Entry:
     operations_total: int
     configuration: Configuration | None
     operations: tuple[Operation, ...]
+    core: str = ""
 
 
 @attrs.frozen
@@ -128,6 +131,7 @@ class Journal:
         _COUNTER.pack_into(self._map, _GENERATION, self._generation)
         _COUNTER.pack_into(self._map, _EXAMPLES, self.examples)
         self._map[_PURPOSE] = 1 - self._counted
+        self.turn("")
         self.phase(Phase.BUILDING)
 
     def forget(self) -> None:
@@ -154,6 +158,13 @@ class Journal:
     def performed(self) -> None:
         """The operation is done; what now runs is the source of operations."""
         self._map[_PHASE] = _BETWEEN
+
+    def turn(self, core: str) -> None:
+        """What runs now is this one of two cores, which has a deadline of its own."""
+        name = core.encode()[:_CORE_BYTES].ljust(_CORE_BYTES, b"\0")
+        self._map[_CORE : _CORE + _CORE_BYTES] = name
+        self._beats += 1
+        _COUNTER.pack_into(self._map, _BEATS, self._beats)
 
     def phase(self, phase: Phase) -> None:
         self._map[_PHASE] = phase
@@ -203,6 +214,7 @@ class JournalReader:
             operations_total=pulse.operations,
             configuration=decode_fields(Configuration, records[0]) if records else None,
             operations=tuple(operations.codec.decode(data) for data in records[1:]),
+            core=self._map[_CORE : _CORE + _CORE_BYTES].rstrip(b"\0").decode(),
         )
 
     def close(self) -> None:

@@ -74,13 +74,15 @@ class Attempt:
     """Run ``case`` once, in the worker itself.
 
     Illegal operations end it, or are left out. ``keep_steps`` brings back what was seen on the way.
-    ``strict`` are values of the dialect that are exchanged.
+    ``strict`` are values of the dialect that are exchanged. Of two cores that run side by side,
+    ``core`` is the one to be asked alone.
     """
 
     case: Case
     skip_illegal: bool = False
     keep_steps: bool = False
     strict: Mapping[str, str] = attrs.field(factory=dict)
+    core: str | None = None
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from hicache_verify.workers.asking import ask, detail, open_worker, say
 from hicache_verify.workers.autopsy import Ending, judge
 from hicache_verify.workers.executor import Executor
 from hicache_verify.workers.messages import Attempt, Attempted, Case, Minimize, Minimized
+from hicache_verify.workers.other_core import OtherCore
 from hicache_verify.workers.watch import Limits
 
 
@@ -46,11 +47,12 @@ class Runner:
             worker.close()
         target = opened.description
         if isinstance(said, Attempted):
-            found = _likened(said.divergence, target)
+            found = said.divergence and _likened(said.divergence, target)
             return Rerun(target, said.case, found, said.illegal, said.steps)
         divergence = judge(said, self.limits) if isinstance(said, Ending) else None
         if divergence is None or not isinstance(said, Ending) or said.case is None:
             raise CannotRun(f"{target.target} {target.release}: {say(said)}", detail(said))
+        divergence = self._attributed(divergence, said.case)
         steps = steps_of(said.case, divergence, self._attempt) if job.keep_steps else ()
         return Rerun(target, said.case, divergence, None, steps)
 
@@ -65,16 +67,17 @@ class Runner:
             worker.close()
         if not isinstance(said, Minimized):
             raise CannotRun(f"minimizing failed: {say(said)}", detail(said))
-        likeness = resembles(said.divergence, found.target.release, found.target.target)
-        return attrs.evolve(said, divergence=attrs.evolve(said.divergence, resembles=likeness))
+        shortest = self._attributed(said.divergence, said.case) if isolated else said.divergence
+        return attrs.evolve(said, divergence=_likened(shortest, found.target))
+
+    def _attributed(self, ended: Divergence, case: Case) -> Divergence:
+        return OtherCore(self.executor, self.spec, self.limits).attribute(ended, case)
 
     def _attempt(self, job: Attempt) -> Attempted:
         run = self.run(job)
         return Attempted(run.divergence, run.case, run.illegal, run.steps)
 
 
-def _likened(divergence: Divergence | None, target: Description) -> Divergence | None:
-    if divergence is None:
-        return None
+def _likened(divergence: Divergence, target: Description) -> Divergence:
     likeness = resembles(divergence, target.release, target.target)
     return attrs.evolve(divergence, resembles=likeness)

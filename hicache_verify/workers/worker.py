@@ -22,7 +22,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import AnyFactory, SideBySide
 from hicache_verify.campaigns.canary import Canary
 from hicache_verify.divergence import Divergence
 from hicache_verify.exploration.expanding import Expander
@@ -82,7 +82,7 @@ class Worker:
 
     def __init__(
         self,
-        factory: TargetFactory,
+        factory: AnyFactory,
         connection: Connection,
         journal: Journal,
         reader: JournalReader,
@@ -135,8 +135,11 @@ class Worker:
             return Refused("RefusedConfiguration", str(error))
 
     def _attempt(self, job: Attempt) -> Attempted | Refused:
+        factory = self._factory
+        if job.core is not None and isinstance(factory, SideBySide):
+            factory = factory.members[job.core]
         try:
-            return Guard(self._factory, self._journal, exact=True).run(job)
+            return Guard(factory, self._journal, exact=True).run(job)
         except RefusedConfiguration as error:
             return Refused("RefusedConfiguration", str(error))
 

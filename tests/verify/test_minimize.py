@@ -255,7 +255,7 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> Any:
             return "device-leaves"
         return None
 
-    monkeypatch.setattr(replaying, "Lockstep", FakeLockstep)
+    monkeypatch.setattr(replaying, "in_lockstep", FakeLockstep)
     return FakeFactory(breaks)
 
 

@@ -85,6 +85,17 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
+def counters(loaded: Loaded) -> tuple[tuple[Any, str], ...]:
+    """What a process counts for all its caches together: who has it, and under which name."""
+    where, controller = places(loaded.version), loaded.module("managers.cache_controller")
+    return (
+        (loaded.around.clock, "ticks"),
+        (controller.CacheOperation, "counter"),
+        (loaded.module(where.nodes).UnifiedTreeNode, "counter"),
+        (loaded.module(where.clock), "_LAST_ACCESS_TIME_COUNTER_FLOAT"),
+    )
+
+
 def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
     """Node ids, clock ticks and lock receipts of the process begin again."""
     common.start_afresh(loaded, configuration)
