@@ -84,10 +84,10 @@ class Step:
         page = self.configuration.page_size
         owners: Owners = {slot: [FREE] for slot in self.after.device_free}
         for path, node in self.family.nodes.items():
-            for slot in _pages_of(node.device or (), page):
+            for slot in pages_of(node.device or (), page):
                 owners.setdefault(slot, []).append(path)
         for number, request in self.after.requests.items():
-            for slot in _pages_of(request.row[request.protected :], page):
+            for slot in pages_of(request.row[request.protected :], page):
                 owners.setdefault(slot, []).append(number)
         return owners
 
@@ -402,7 +402,7 @@ def _conservation(step: Step) -> Iterator[Violation]:
             yield Violation(f"{tier} {unit}s {strange} do not exist, but are owned or free")
 
 
-def _pages_of(slots: Slots, page: int) -> Iterable[int]:
+def pages_of(slots: Slots, page: int) -> Iterable[int]:
     return slots if page == 1 else sorted({slot // page for slot in slots})
 
 
@@ -876,5 +876,6 @@ def _order(path: Path) -> tuple[str, Slots]:
     return (path.namespace or "", path.tokens)
 
 
-# a component has laws of its own, which come after these
+# A component has laws of its own. They are declared by being imported, and after these: the order
+# of the laws is that of their declaration, and the first one broken names a divergence.
 from hicache_model.components import laws as component_laws  # noqa: E402, F401

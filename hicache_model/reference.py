@@ -32,8 +32,6 @@ from hicache_model.policies import named
 from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
 from hicache_model.tree import Tree, TreeNode
 
-__all__ = ["STARTED_LOADS", "Pin", "Reference", "Running"]
-
 STARTED_LOADS = 3  # HiCacheController's LayerDoneCounter has three producers
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hicache_model import operations as ops
-from hicache_model.reference import STARTED_LOADS, Reference, Running
+from hicache_model.notes import Running
+from hicache_model.reference import STARTED_LOADS, Reference
 from hicache_model.snapshot import Path
 from hicache_model.tree import TreeNode
 

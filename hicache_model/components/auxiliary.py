@@ -5,6 +5,7 @@ Nothing that follows from the facts is stored; trees in which it is looked at ar
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ def facts(node: TreeNode) -> Facts:
     return node.component
 
 
-class Auxiliary(Component):
+class Auxiliary(Component, ABC):
     """A component with a pool of its own in each tier.
 
     A subclass says which part of a path a holder holds (``covered``), what a lookup may use, and
@@ -34,9 +35,9 @@ class Auxiliary(Component):
         self.locks: dict[tuple[Holder, TreeNode], list[Segment]] = {}
         self.pins: dict[tuple[Holder, TreeNode], list[Segment]] = {}
 
+    @abstractmethod
     def covered(self, node: TreeNode) -> int:
         """Where the part of the path begins that a holder of ``node`` holds."""
-        raise NotImplementedError
 
     # -- nodes and their order ---------------------------------------------------------------------
 

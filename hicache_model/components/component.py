@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from hicache_model.components.facts import Holder
 
 if TYPE_CHECKING:
-    from hicache_model.reference import Reference, Running
+    from hicache_model.notes import Running
+    from hicache_model.reference import Reference
     from hicache_model.snapshot import ComponentState, NodeComponent, Path
     from hicache_model.tree import TreeNode
 

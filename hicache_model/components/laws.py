@@ -6,15 +6,15 @@ Nothing is concluded where there is no such component. hicache_model.laws hands 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from hicache_model import operations as ops
 from hicache_model.definitions import is_device_leaf, is_on_path
 from hicache_model.fingerprint import fingerprints
-from hicache_model.laws import Check, Step, Violation, law
+from hicache_model.laws import Check, Step, Violation, law, pages_of
 from hicache_model.observations import COMPONENT_HOST, LOCKS, ORDER, PINS
 from hicache_model.outcomes import Evicted
-from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Slots
+from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path
 
 Own = tuple[Node, NodeComponent]
 Find = Callable[[Step, ComponentState, list[Own]], Iterator[Violation]]
@@ -82,9 +82,9 @@ def _lengths(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
 )
 def _slots(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     page, pools = step.configuration.page_size, step.configuration
-    device = [(f"node {node.path}", _pages(mine.device, page)) for node, mine in nodes]
+    device = [(f"node {node.path}", pages_of(mine.device or (), page)) for node, mine in nodes]
     for number, request in step.after.requests.items():
-        device.append((f"request {number}", _pages(request.component_row, page)))
+        device.append((f"request {number}", pages_of(request.component_row, page)))
     host = [(f"node {node.path}", mine.host or ()) for node, mine in nodes]
     for tier, owned, free, pool in (
         ("device", device, state.device_free, range(1, 1 + pools.component_slots // page)),
@@ -100,10 +100,6 @@ def _slots(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
             if len(names) != 1 or slot not in pool:
                 whose = " and to ".join(names) or "nobody: leaked"
                 yield Violation(f"{tier} slot {slot} of the component belongs to {whose}")
-
-
-def _pages(slots: Slots | None, page: int) -> Sequence[int]:
-    return slots or () if page == 1 else sorted({slot // page for slot in slots or ()})
 
 
 @component_law(

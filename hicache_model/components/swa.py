@@ -15,7 +15,8 @@ from hicache_model.components.component import Shared
 from hicache_model.definitions import usable_length
 
 if TYPE_CHECKING:
-    from hicache_model.reference import Reference, Running
+    from hicache_model.notes import Running
+    from hicache_model.reference import Reference
     from hicache_model.snapshot import Path
     from hicache_model.tree import TreeNode
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TypeVar
 
+from hicache_model.notes import Running
 from hicache_model.policies import tlru
-from hicache_model.reference import Reference, Running
+from hicache_model.reference import Reference
 from hicache_model.snapshot import Node, Path, Snapshot
 from hicache_model.tree import TreeNode
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hicache_model.notes import Running
 from hicache_model.operations import Operation, Reset
 from hicache_model.outcomes import Outcome
-from hicache_model.reference import Reference, Running
+from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
 
 LOADING = ("queued load", "load")

@@ -13,8 +13,9 @@ from hicache_model import operations as ops
 from hicache_model.components.facts import Facts, Segment
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.dialects import Dialect
+from hicache_model.notes import Pin, Running
 from hicache_model.operations import EvictDevice, Insert, Operation
-from hicache_model.reference import Pin, Reference, Running
+from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
 from hicache_verify.exploration.alphabet import alphabet
 from hicache_verify.exploration.bound import EXTRAS, Bound, UnknownExtra
