@@ -6,9 +6,9 @@ the domain's words, where two complete states part, and which law that breaks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from hicache_model.fingerprint import fingerprints
 from hicache_model.observations import (
@@ -23,7 +23,8 @@ from hicache_model.observations import (
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot
 from hicache_model.tree import TreeNode
-from hicache_verify.compare_components import Difference, QuickComponent, explain_components
+from hicache_verify.compare_components import QuickComponent, explain_components
+from hicache_verify.difference import Difference, Values, explain_values, itself
 
 Bytes: TypeAlias = Sequence[int] | Mapping[int, int]
 Contents: TypeAlias = tuple[Bytes, Bytes]
@@ -263,7 +264,7 @@ def explain(
             if due != found:
                 yield Difference(law, words.format(path=path, due=due, found=found), (path,))
     yield from explain_components(expected, actual, both, unobserved)
-    yield from _explain_totals(expected, actual, hidden(OF_TOTALS, unobserved))
+    yield from explain_values(_TOTALS, expected, actual, hidden(OF_TOTALS, unobserved))
     if ORDER not in unobserved:
         yield from _explain_order(expected, actual)
 
@@ -290,30 +291,17 @@ _NODE_FIELDS = (
 _facts = attrgetter(*(name for name, _, _ in _NODE_FIELDS))
 
 
-def _explain_totals(
-    expected: Snapshot, actual: Snapshot, unseen: Collection[str]
-) -> Iterator[Difference]:
-    for attribute, law, name, shown in _TOTALS:
-        due, found = shown(getattr(expected, attribute)), shown(getattr(actual, attribute))
-        if due != found and attribute not in unseen:
-            yield Difference(law, f"{name}: {found}, due {due}")
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-_TOTALS: tuple[tuple[str, str, str, Callable[[Any], Any]], ...] = (
-    ("evictable_size", "sizes", "evictable size", _itself),
-    ("protected_size", "sizes", "protected size", _itself),
-    ("device_leaf_count", "device-leaves", "number of device leaves", _itself),
-    ("host_leaf_count", "host-leaves", "number of host leaves", _itself),
+_TOTALS: Values = (
+    ("evictable_size", "sizes", "evictable size", itself),
+    ("protected_size", "sizes", "protected size", itself),
+    ("device_leaf_count", "device-leaves", "number of device leaves", itself),
+    ("host_leaf_count", "host-leaves", "number of host leaves", itself),
     ("device_free", "conservation", "number of free device pages", len),
     ("host_free", "conservation", "number of free host slots", len),
-    ("transfers", "transition", "transfers in flight", _itself),
+    ("transfers", "transition", "transfers in flight", itself),
     ("requests", "transition", "requests", dict),
-    ("locks", "lock-balance", "locked nodes", _itself),
-    ("host_locks", "lock-balance", "pinned nodes", _itself),
+    ("locks", "lock-balance", "locked nodes", itself),
+    ("host_locks", "lock-balance", "pinned nodes", itself),
 )
 
 

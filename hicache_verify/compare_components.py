@@ -1,25 +1,16 @@
-"""The same of a component beside full attention: a quick answer, and an explanation."""
+"""As compare.py, for a component beside full attention: a quick answer, and an explanation."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-import attrs
-
 from hicache_model.fingerprint import fingerprints
+from hicache_model.laws import pages_of
 from hicache_model.observations import OF_COMPONENTS, hidden
 from hicache_model.reference import Reference
-from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Slots, Snapshot
-
-
-@attrs.define(frozen=True, slots=True)
-class Difference:
-    """One way in which two states part: the law it breaks, a sentence, the nodes concerned."""
-
-    law: str
-    message: str
-    paths: tuple[Path, ...] = ()
+from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Snapshot
+from hicache_verify.difference import Difference, Values, explain_values, itself
 
 
 class QuickComponent:
@@ -37,7 +28,9 @@ class QuickComponent:
 
     def looks_equal(self, actual: Snapshot) -> bool:
         state, due = actual.component, self.model.component.state()
-        if state is None or due is None or not _states_agree(due, state, self.unseen):
+        if state is None or due is None:
+            return False
+        if any(explain_values(_STATE, due, state, self.unseen)):
             return False
         nodes = [node for node in actual.nodes.values() if node is not None]
         by_path = self.model.tree.by_path
@@ -53,20 +46,16 @@ class QuickComponent:
         device, host = list(state.device_free), list(state.host_free)
         for node in nodes:
             assert node.component is not None
-            device += _pages(node.component.device or (), page)
+            device += pages_of(node.component.device or (), page)
             host += node.component.host or ()
         for request in actual.requests.values():
-            device += _pages(request.component_row, page)
+            device += pages_of(request.component_row, page)
             start, end = request.component_start, request.computed
             due = fingerprints(request.namespace, request.tokens)[start:end]
             if tuple(state.device_kv[slot] for slot in request.component_row) != due:
                 return False
         hosts_add_up = "host" in self.unseen or sorted(host) == self.host_slots
         return sorted(device) == self.device_pages and hosts_add_up
-
-
-def _pages(slots: Slots, page: int) -> Iterable[int]:
-    return slots if page == 1 else {slot // page for slot in slots}
 
 
 def _alike(due: NodeComponent | None, node: Node, unseen: Collection[str]) -> bool:
@@ -117,26 +106,15 @@ def _holds_its_kv(
     )
 
 
-def _states_agree(due: ComponentState, found: ComponentState, unseen: Collection[str]) -> bool:
-    return all(
-        name in unseen or shown(getattr(due, name)) == shown(getattr(found, name))
-        for name, _, _, shown in _STATE
-    )
-
-
-def _itself(value: Any) -> Any:
-    return value
-
-
-_STATE = (
-    ("evictable_size", "sizes", "evictable size of the component", _itself),
-    ("protected_size", "sizes", "protected size of the component", _itself),
+_STATE: Values = (
+    ("evictable_size", "sizes", "evictable size of the component", itself),
+    ("protected_size", "sizes", "protected size of the component", itself),
     ("device_free", "conservation", "number of free device pages of the component", len),
     ("host_free", "conservation", "number of free host slots of the component", len),
-    ("locks", "lock-balance", "what the holders of the component hold", _itself),
-    ("pins", "lock-balance", "what pins of the component hold", _itself),
-    ("lru", "component-lru", "LRU list of the component", _itself),
-    ("host_lru", "component-lru", "LRU list of the component on the host", _itself),
+    ("locks", "lock-balance", "what the holders of the component hold", itself),
+    ("pins", "lock-balance", "what pins of the component hold", itself),
+    ("lru", "component-lru", "LRU list of the component", itself),
+    ("host_lru", "component-lru", "LRU list of the component on the host", itself),
 )
 
 
@@ -167,13 +145,7 @@ def explain_components(
             if due != found:
                 text = f"node {path}: the component's {words} is {found}, due {due}"
                 yield Difference(law, text, (path,))
-    for name, law, words, shown in _STATE:
-        if name in unseen:
-            continue
-        due = shown(getattr(expected.component, name))
-        found = shown(getattr(actual.component, name))
-        if due != found:
-            yield Difference(law, f"{words}: {_text(found)}, due {_text(due)}")
+    yield from explain_values(_STATE, expected.component, actual.component, unseen, _text)
 
 
 def _text(value: Any) -> str:

@@ -24,7 +24,7 @@ from hicache_model.outcomes import Done, Outcome
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path, Snapshot
 from hicache_verify.compare import QuickCompare, explain
-from hicache_verify.compare_components import Difference
+from hicache_verify.difference import Difference
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.own_check import complaint
 from hicache_verify.targets import dialect_of, refuse_component
