@@ -116,13 +116,21 @@ def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
         device="cpu",
         enable_memory_saver=False,
     )
-    rows = memory.ReqToTokenPool(
+    return Pools(
+        device_pool,
+        _allocator(loaded, configuration, device_pool),
+        request_rows(loaded, configuration),
+    )
+
+
+def request_rows(loaded: Loaded, configuration: Sizes) -> Any:
+    """The release's table of the slots of running requests."""
+    return loaded.module("mem_cache.memory_pool").ReqToTokenPool(
         size=configuration.requests,
         max_context_len=configuration.context_length,
         device="cpu",
         enable_memory_saver=False,
     )
-    return Pools(device_pool, _allocator(loaded, configuration, device_pool), rows)
 
 
 def parts_of(loaded: Loaded, cache: Any, host_pool: Any, pools: Pools) -> Parts:

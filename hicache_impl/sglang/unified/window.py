@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes
+from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes, request_rows
 from hicache_impl.sglang.errors import RefusedSize
 from hicache_impl.sglang.loader import Loaded
 
@@ -19,7 +19,6 @@ class WindowPools(Pools):
 
 
 def build_pools(loaded: Loaded, configuration: Sizes) -> WindowPools:
-    memory = loaded.module("mem_cache.memory_pool")
     layers = configuration.layers
     both = loaded.module("mem_cache.swa_memory_pool").SWAKVPool(
         size=configuration.device_slots,
@@ -42,12 +41,7 @@ def build_pools(loaded: Loaded, configuration: Sizes) -> WindowPools:
         kvcache=both,
         need_sort=False,
     )
-    rows = memory.ReqToTokenPool(
-        size=configuration.requests,
-        max_context_len=configuration.context_length,
-        device="cpu",
-        enable_memory_saver=False,
-    )
+    rows = request_rows(loaded, configuration)
     return WindowPools(both.full_kv_pool, allocator, rows, both)
 
 
