@@ -11,8 +11,7 @@ import pytest
 
 from benchmarks.__main__ import page
 from benchmarks.tables import Column, Table
-from hicache_impl.sglang import fetch
-from hicache_impl.sglang.errors import Offline
+from tests.fetched import fetched
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--rounds", "1", "--examples", "2", "--nodes", "10", "--memory", "100", "--profile")
@@ -22,10 +21,7 @@ OF_EACH = ("Speed", "Growth", "Memory", "Where the time goes")
 
 def benchmarks(*options: str) -> str:
     """What it prints on standard output."""
-    try:
-        fetch.unpacked("0.5.18")
-    except Offline as offline:
-        pytest.skip(str(offline))
+    fetched("0.5.18")
     command = [sys.executable, "-m", "benchmarks", *options]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr

@@ -12,9 +12,8 @@ from benchmarks.conversations import conversations
 from benchmarks.serving import Load, own, peer, record, same_answers, without_forward_pass
 from benchmarks.sessions import Parted
 from hicache_impl.native.cache import HierarchicalCache
-from hicache_impl.sglang import fetch
-from hicache_impl.sglang.errors import Offline
 from hicache_model.operations import EvictDevice, Insert, LoadBack, Match, StartLoads
+from tests.fetched import fetched
 
 LOAD = Load("made", conversations(60), block_tokens=8, device_share=0.1, host_share=0.3)
 POLICIES = ("write_back", "write_through", "write_through_selective")
@@ -25,10 +24,7 @@ def sglang() -> Any:
     from hicache_impl.sglang.loader import load
     from hicache_impl.sglang.source import Release
 
-    try:
-        fetch.unpacked("0.5.18")
-    except Offline as offline:
-        pytest.skip(str(offline))
+    fetched("0.5.18")
     return HiRadixFactory(load(Release("0.5.18")))
 
 

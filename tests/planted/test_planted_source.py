@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from hicache_impl.sglang import fetch
-from hicache_impl.sglang.errors import Offline, PatchDoesNotApply
+from hicache_impl.sglang.errors import PatchDoesNotApply
 from hicache_impl.sglang.source import version_of
 from hicache_verify import trace
+from tests.fetched import fetched
 from tests.planted.bug import BACK, Edit, Planted
 from tests.planted.source_tree import source_tree
 from tests.planted.test_planted import TIMEOUT_S, slow_but
@@ -35,10 +35,7 @@ CACHE = ("--cache", "unified", "--core", "python")
 
 @pytest.fixture(autouse=True)
 def release() -> None:
-    try:
-        fetch.unpacked(RELEASE)
-    except Offline as offline:
-        pytest.skip(str(offline))
+    fetched(RELEASE)
 
 
 def hicache_verify(*arguments: str) -> tuple[int, Any]:
@@ -73,7 +70,7 @@ def test_a_bug_in_a_source_tree_is_found(name: str, tmp_path: Path, note: Note) 
 
 def test_a_source_tree_differs_from_its_release_in_what_is_edited(tmp_path: Path) -> None:
     bug = UNIFIED["demotion_forgets_the_parent"]
-    release, copy = fetch.unpacked(RELEASE), source_tree(bug, tmp_path / "tree") / "sglang"
+    release, copy = fetched(RELEASE), source_tree(bug, tmp_path / "tree") / "sglang"
     inside = Path("srt", "mem_cache", "unified_cache")
     own = [path.relative_to(copy) for path in copy.rglob("*") if not path.is_symlink()]
     edited = inside / "unified_tree_core.py"

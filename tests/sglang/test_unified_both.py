@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 from test_hiradix_child import ROOT
-from test_unified_rust import on_its_python
+from test_unified_rust import command, on_its_python
 
-from hicache_impl.sglang import fetch
-from hicache_impl.sglang.errors import Offline
 from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_impl.sglang.unified import rust
 from hicache_model.configuration import Configuration
@@ -28,29 +26,12 @@ from hicache_model.operations import (
     StartLoads,
 )
 from hicache_verify.trace import Trace, read, write
+from tests.fetched import fetched
 from tests.planted.source_tree import source_tree
 from tests.planted.unified import RELEASE, UNIFIED
 
 TARGET = "sglang-unified-both"
 RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
-
-
-def fetched(version: str) -> None:
-    try:
-        fetch.unpacked(version)
-    except Offline as error:
-        pytest.skip(str(error))
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hicache_verify", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
 
 
 def ran(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
