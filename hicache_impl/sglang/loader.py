@@ -196,6 +196,8 @@ _process: list[Loaded] = []
 def load(origin: Origin, patches: Iterable[Patch] = (), cache: str = releases.HIRADIX) -> Loaded:
     """The modules of one ``cache`` of ``origin``, imported; the same again for the same asking."""
     located, patches = origin.locate(), tuple(patches)
+    _refuse_absent_cache(located, cache)
+    _refuse_too_old(located, cache)
     for held in _process:
         if (held.located, held.patches, held.cache) == (located, patches, cache):
             return held
@@ -204,8 +206,6 @@ def load(origin: Origin, patches: Iterable[Patch] = (), cache: str = releases.HI
             f"{', patched' if held.patches else ''}; load another in a process of its own"
         )
     _refuse_foreign_sglang()
-    _refuse_absent_cache(located, cache)
-    _refuse_too_old(located, cache)
     _check_patches(located, patches)
     around = Surroundings()
     finder = Finder(located, patches, around, cache)
