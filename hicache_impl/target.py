@@ -14,7 +14,7 @@ import attrs
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
 from hicache_model.outcomes import Outcome
-from hicache_model.snapshot import Path, Snapshot
+from hicache_model.snapshot import Boundary, Path, Snapshot
 
 
 @attrs.define(frozen=True, slots=True)
@@ -65,6 +65,14 @@ class ChecksItself(Protocol):
 
     def own_check(self) -> tuple[str, ...]:
         """What that check finds wrong, a line each; changes nothing."""
+
+
+@runtime_checkable
+class WorksInSteps(Protocol):
+    """A target that can be looked at between the steps of one operation."""
+
+    def watch_steps(self, seen: list[Boundary] | None) -> None:
+        """From now on note each boundary between two steps in ``seen``; None: no more."""
 
 
 class TargetFactory(Protocol):

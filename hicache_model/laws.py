@@ -403,6 +403,7 @@ def _conservation(step: Step) -> Iterator[Violation]:
 
 
 def pages_of(slots: Slots, page: int) -> Iterable[int]:
+    """The pages that the slots lie in, each once."""
     return slots if page == 1 else sorted({slot // page for slot in slots})
 
 

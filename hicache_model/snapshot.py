@@ -180,3 +180,20 @@ class Snapshot:
     @property
     def evictable_host_leaves(self) -> frozenset[Path]:
         return frozenset(p for p, n in self.nodes.items() if n and n.in_host_leaves)
+
+
+@frozen
+class Boundary:
+    """The ``state`` between two steps of one operation: after the step ``after`` has returned, or
+    (``applied``) once what it asked for was done.
+
+    ``given`` are device slots whose owner an insert is about to settle. ``leaving_device`` and
+    ``leaving_host`` are slots that the step gives back, and that are in no free list yet.
+    """
+
+    after: str
+    applied: bool
+    state: Snapshot
+    given: Slots = ()
+    leaving_device: Slots = ()
+    leaving_host: Slots = ()

@@ -14,6 +14,7 @@ from random import Random
 
 from hicache_impl.bugs import BANK, Bug
 from hicache_model import operations as ops
+from hicache_model.boundaries import HOLDS, ONLY_AFTERWARDS
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.dialects import CACHES, ROWS, Dialect
 from hicache_model.laws import LAWS
@@ -178,6 +179,16 @@ def _laws() -> Iterator[str]:
     )
     for name, sentence in SENTENCES.items():
         yield f"| `{name}` | {sentence} |\n"
+    yield (
+        "\n## Between two steps\n\nWhere a tree core works in steps, these laws are judged between "
+        "them too, since a next step may\nrely on them.\n\n| law | why it holds there |\n"
+        "| --- | --- |\n"
+    )
+    for name, why in HOLDS.items():
+        yield f"| `{name}` | {why} |\n"
+    yield "\nThese are not.\n\n| law | why not |\n| --- | --- |\n"
+    for name, why in ONLY_AFTERWARDS.items():
+        yield f"| `{name}` | {why} |\n"
 
 
 def _dialects() -> Iterator[str]:

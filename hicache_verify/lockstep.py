@@ -14,15 +14,16 @@ from types import MappingProxyType, TracebackType
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import TargetFactory, WorksInSteps
 from hicache_model import rules
+from hicache_model.boundaries import judge_boundary
 from hicache_model.configuration import Configuration
-from hicache_model.laws import Step, judge
+from hicache_model.laws import Law, Step, Violation, judge
 from hicache_model.observations import shown_like
 from hicache_model.operations import Operation, describe
 from hicache_model.outcomes import Done, Outcome
 from hicache_model.reference import Reference
-from hicache_model.snapshot import Path, Snapshot
+from hicache_model.snapshot import Boundary, Path, Snapshot
 from hicache_verify.compare import QuickCompare, explain
 from hicache_verify.difference import Difference
 from hicache_verify.divergence import Divergence, NodePair
@@ -66,6 +67,8 @@ class Lockstep:
         self.outcome: Outcome | None = None
         self.actual: Snapshot = self.target.observe()
         self.since_laws = 0
+        self.stepped = self.target if isinstance(self.target, WorksInSteps) else None
+        self.boundaries: list[Boundary] = []
 
     def illegal(self, operation: Operation) -> str | None:
         """Why the operation is not legal now, or None."""
@@ -84,7 +87,7 @@ class Lockstep:
         before = self.actual
         self.performed.append(operation)
         try:
-            self.outcome = self.target.perform(operation)
+            self.outcome = self._perform(operation)
         except Exception as error:  # noqa: BLE001 - a target may raise anything
             return self._confirmed(self._crash(operation, error, "while doing it"))
         predicted = self.model.apply(operation)
@@ -94,6 +97,18 @@ class Lockstep:
             )
         except ObservationFailed as failed:
             return self._confirmed(self._crash(operation, failed.error, "while showing its state"))
+
+    def _perform(self, operation: Operation) -> Outcome:
+        """Do it, and look between its steps where all laws are judged after it too."""
+        self.boundaries = []
+        judged = self.exact or self._laws_are_due(self.since_laws + 1)
+        if self.stepped is None or not judged or not self.actual.complete:
+            return self.target.perform(operation)
+        self.stepped.watch_steps(self.boundaries)
+        try:
+            return self.target.perform(operation)
+        finally:
+            self.stepped.watch_steps(None)
 
     def skip_to(self, operations: Iterable[Operation]) -> None:
         """Do operations that are known to agree, comparing nothing, and look at the state then."""
@@ -124,7 +139,8 @@ class Lockstep:
     ) -> Divergence | None:
         self.actual = self._observe()
         return (
-            self._judge(operation, before)
+            self._judge_boundaries(operation, before)
+            or self._judge(operation, before)
             or self._contradiction(operation, predicted)
             or self._complaint(operation)
         )
@@ -134,17 +150,25 @@ class Lockstep:
     ) -> Divergence | None:
         stale, gone = self.model.take_stale()
         self.since_laws += 1
-        nodes = len(self.model.tree.by_path)
-        due = self.since_laws >= max(LAW_INTERVAL, nodes // 4)
-        if due or nodes <= SMALL_TREE:
+        due = self._laws_are_due(self.since_laws)
+        if due or len(self.model.tree.by_path) <= SMALL_TREE:
             self.actual = self._observe()
         else:
             self.actual = self._observe_at(gone.union(node.path for node in stale))
         fine = predicted == self.outcome and self.quick.looks_equal(self.actual, stale, gone)
+        fine = fine and not any(self._between(operation, before))
         if fine and due:
             self.since_laws = 0
             fine = self._agrees_fully(operation, before if before.complete else None)
         return None if fine else self._rerun()
+
+    def _laws_are_due(self, operations: int) -> bool:
+        return operations >= max(LAW_INTERVAL, len(self.model.tree.by_path) // 4)
+
+    def _between(self, operation: Operation, before: Snapshot) -> Iterator[tuple[Law, Violation]]:
+        """What breaks a law between two steps of the operation."""
+        for boundary in self.boundaries:
+            yield from judge_boundary(self._law_step(operation, before), boundary)
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)
@@ -189,8 +213,15 @@ class Lockstep:
     # -- saying what parted ------------------------------------------------------------------------
 
     def _judge(self, operation: Operation, before: Snapshot) -> Divergence | None:
-        step = self._law_step(operation, before)
-        for law, violation in judge(step):
+        return self._broken(operation, judge(self._law_step(operation, before)))
+
+    def _judge_boundaries(self, operation: Operation, before: Snapshot) -> Divergence | None:
+        return self._broken(operation, self._between(operation, before))
+
+    def _broken(
+        self, operation: Operation, violations: Iterable[tuple[Law, Violation]]
+    ) -> Divergence | None:
+        for law, violation in violations:
             kind = "data" if law.identifier == "bytes" else "law"
             return self._divergence(
                 kind, law.identifier, "law", violation.message, operation, violation.paths

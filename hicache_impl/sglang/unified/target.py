@@ -24,6 +24,7 @@ from hicache_impl.sglang.unified.observe import UnifiedObserver
 from hicache_impl.sglang.unified.observe_component import ComponentObserver, RustComponentObserver
 from hicache_impl.sglang.unified.requests import Scheduler
 from hicache_impl.sglang.unified.rust import NOT_SHOWN, RustCalls, RustObserver, refuse_unloadable
+from hicache_impl.sglang.unified.steps import Steps
 from hicache_impl.target import Description
 from hicache_model import operations as op
 from hicache_model.configuration import Configuration
@@ -37,7 +38,7 @@ from hicache_model.outcomes import (
     Outcome,
     OutOfMemory,
 )
-from hicache_model.snapshot import Path
+from hicache_model.snapshot import Boundary, Path
 
 #: How each core is called and looked into, and what it does not show.
 BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
@@ -90,6 +91,8 @@ class UnifiedTarget(DrivenTarget):
             self._host_locks,
         )
         self._fresh = not trusting
+        alone = parts.component is None  # what the steps of a component hand over is not known here
+        self._steps = Steps(self._calls.tree, self.observe) if alone else None
         self._perform: dict[type[Any], Callable[[Any], Outcome]] = {
             op.Match: self._match,
             op.Insert: self._insert,
@@ -122,6 +125,10 @@ class UnifiedTarget(DrivenTarget):
             _, *found = str(error).splitlines()
             return tuple(line.strip() for line in found) or (str(error),)
         return ()
+
+    def watch_steps(self, seen: list[Boundary] | None) -> None:
+        if self._steps is not None:
+            self._steps.watch(seen)
 
     # -- lookup and contents
 
