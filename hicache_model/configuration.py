@@ -12,7 +12,7 @@ from hicache_model import fields
 from hicache_model.policies import is_own_name
 
 WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
-COMPONENTS = ("full", "swa")
+COMPONENTS = ("full", "swa", "mamba")
 EVICTION_POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority", "slru", "tlru")
 
 
@@ -23,7 +23,8 @@ class Configuration:
     ``copies`` says when a transfer's bytes move: ``early``, when it is issued, or ``late``, when it
     completes; a real stream may do either. ``eviction_policy`` may also name code of your own
     (``policies.add_own``). ``component`` is what is cached beside full attention: ``full`` stands
-    for nothing; ``swa`` keeps KV of the last ``window`` tokens in ``component_slots`` of its own.
+    for nothing; ``swa`` keeps KV of the last ``window`` tokens in ``component_slots`` of its own;
+    ``mamba`` keeps states, one slot each, and has pages of one token and the io backend ``direct``.
     Raises ValueError for sizes that no cache can have.
     """
 
@@ -51,6 +52,17 @@ class Configuration:
                     f"{name} is {size}, not a multiple of page_size {self.page_size}; "
                     f"use {max(1, size // self.page_size) * self.page_size}"
                 )
+        if self.component == "mamba":
+            self._refuse_for_mamba()
+
+    def _refuse_for_mamba(self) -> None:
+        """What its states need (SGLang: page size 1 unless they have an extra buffer)."""
+        for name, value, due in (
+            ("page_size", self.page_size, 1),
+            ("io_backend", self.io_backend, "direct"),
+        ):
+            if value != due:
+                raise ValueError(f"with component mamba {name} has to be {due}, and is {value}")
 
     @property
     def write_through_threshold(self) -> int:
@@ -62,6 +74,10 @@ class Configuration:
         """As many for each of its device slots as the full component has, and a page more."""
         ratio = (self.host_slots - self.page_size + 0.5) / self.device_slots
         return (int(self.component_slots * ratio) // self.page_size + 1) * self.page_size
+
+    def component_weight(self, length: int) -> int:
+        """Slots of the component's pool that the value of a node of ``length`` tokens takes."""
+        return 1 if self.component == "mamba" else length
 
     def with_(self, **changes: Any) -> Configuration:
         return attrs.evolve(self, **changes)

@@ -563,6 +563,9 @@ def _longest_prefix(step: Step) -> Iterator[Violation]:
         values = [bool(n.component and n.component.device is not None) for n in on_path]
         has = [v for v, n in zip(values, on_path, strict=True) for _ in range(n.length)]
         due = due[: usable_length(has, step.configuration.window)]
+    if step.configuration.component == "mamba":
+        ends = [len(n.path.tokens) for n in on_path if n.component and n.component.device]
+        due = due[: max(ends, default=0)]
     if step.outcome.slots != tuple(due) or step.outcome.device_length != len(due):
         yield Violation(
             f"a lookup of {asked} answered {step.outcome.device_length} tokens in slots "
@@ -668,7 +671,8 @@ def _window_has_room(step: Step, path: Path) -> bool:
     if step.after.component is None:
         return True
     above = [n for n in step.family.nodes.values() if is_on_path(n.path, path)]
-    needed = sum(n.length for n in above if n.component and n.component.host is None)
+    lacking = [n for n in above if n.component and n.component.host is None]
+    needed = sum(step.configuration.component_weight(n.length) for n in lacking)
     return needed <= len(step.after.component.host_free)
 
 

@@ -160,7 +160,7 @@ class Reference:
 
     def allocatable(self) -> int:
         """Device tokens for which every pool has room."""
-        beside = self.component.device_room()
+        beside = self.component.tokens_of_room()
         return self.device_free() if beside is None else min(self.device_free(), beside)
 
     def host_free(self) -> int:
@@ -538,11 +538,11 @@ class Reference:
             node = self.tree.add(node, path, priority)
             self.component.added(node)
             self.component.grown(node, freed)
-            self.component.inserted(node)
+            self.component.inserted(node, new=True)
             if len(path.tokens) > counted:
                 self._count_hit(node)
         elif path.tokens:
-            self.component.inserted(node)
+            self.component.inserted(node, new=False)
             self._back_up_rest(node)
         return already
 

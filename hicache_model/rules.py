@@ -45,6 +45,8 @@ def _insert(reference: Reference, op: ops.Insert) -> str | None:
         return f"{len(op.tokens)} tokens are less than one page of {reference.page_size}"
     free = reference.allocatable()
     if len(path.tokens) > free:
+        if reference.component.tokens_of_room() == 0:
+            return "the pool of its component has no free slot; evict first"
         return f"it needs {len(path.tokens)} free device slots and {free} are free; evict first"
     return None
 
@@ -119,6 +121,8 @@ def _reset(reference: Reference, op: ops.Reset) -> str | None:
 
 def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     configuration = reference.configuration
+    if configuration.component == "mamba":
+        return "requests are not run with component mamba; its operations are those on the cache"
     if op.request in reference.requests:
         return f"request {op.request} runs already"
     if len(reference.requests) >= configuration.requests:
@@ -137,14 +141,18 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
     device = reference.component.usable_length(on_path, device)
     needed = len(op.tokens) - device + (reference.page_size if reference.page_size > 1 else 0)
-    return _no_room(reference, needed, unlocked) or reference.component.no_room(needed, on_path)
+    return _no_room(reference, needed, unlocked) or reference.component.no_room(
+        needed, on_path, inserts=1 + (op.chunk >= len(op.tokens))
+    )
 
 
-def _no_room(reference: Reference, needed: int, soon_locked: int = 0) -> str | None:
+def _no_room(
+    reference: Reference, needed: int, soon_locked: int = 0, inserts: int = 0
+) -> str | None:
     room = reference.device_free() + reclaimable(reference) - soon_locked
     if needed > room:
         return f"it may need {needed} device slots and {room} are free or can be freed"
-    return reference.component.no_room(needed, ())
+    return reference.component.no_room(needed, (), inserts)
 
 
 def _running(check: Callable[[Reference, Running, Any], str | None]) -> Callable[..., str | None]:
@@ -163,7 +171,8 @@ def _extend(reference: Reference, running: Running, op: ops.ExtendRequest) -> st
         return f"request {op.request} has its whole prompt computed"
     if op.chunk < left and op.chunk % reference.page_size:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
-    return _no_room(reference, reference.pages(min(op.chunk, left)))
+    inserts = 2 if op.chunk >= left else 1
+    return _no_room(reference, reference.pages(min(op.chunk, left)), inserts=inserts)
 
 
 def _decode(reference: Reference, running: Running, op: ops.DecodeRequest) -> str | None:

@@ -23,6 +23,7 @@ class QuickComponent:
         self.model = model
         self.unseen = hidden(OF_COMPONENTS, unobserved)
         pools = model.configuration
+        self.weight = pools.component_weight
         self.device_pages = list(range(1, 1 + pools.component_slots // model.page_size))
         self.host_slots = list(range(pools.component_host_slots))
 
@@ -36,8 +37,8 @@ class QuickComponent:
         by_path = self.model.tree.by_path
         return all(
             _alike(self.model.component.view(by_path[node.path]), node, self.unseen)
-            and _maps(node, state)
-            and _holds_its_kv(node, state, actual, self.unseen)
+            and (not state.mapping or _maps(node, state))
+            and _holds_its_kv(node, self.weight(node.length), state, actual, self.unseen)
             for node in nodes
         ) and (not actual.complete or self._slots_add_up(actual, nodes, state))
 
@@ -83,17 +84,17 @@ def _maps(node: Node, state: ComponentState) -> bool:
 
 
 def _holds_its_kv(
-    node: Node, state: ComponentState, actual: Snapshot, unseen: Collection[str]
+    node: Node, weight: int, state: ComponentState, actual: Snapshot, unseen: Collection[str]
 ) -> bool:
     own = node.component
     assert own is not None
-    due = fingerprints(*node.path)[-node.length :]
+    due = fingerprints(*node.path)[-weight:]
     moving = [s for t in actual.transfers if t.kind == "load" for s in t.component_device]
     moving_host = [s for t in actual.transfers if t.kind == "write" for s in t.component_host]
     return all(
         slots is None
         or (
-            len(slots) == node.length
+            len(slots) == weight
             and all(
                 kv[slot] == wanted or slot in on_its_way
                 for slot, wanted in zip(slots, due, strict=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import attrs
@@ -47,17 +48,24 @@ class Sizes(Protocol):
 class ComponentParts:
     """Those of a component beside full attention.
 
-    ``kind`` is its ComponentType, ``pool`` the name of its pool in transfers. ``mapping`` gives its
-    slot for each full one.
+    ``kind`` is its ComponentType, ``pool`` the name of its pool in transfers. ``device_kv`` and
+    ``host_kv`` are its buffers, those of keys and those of values, by layer; of a state, its two
+    parts. ``mapping`` gives its slot for each full one, where it has one for each token.
     """
 
     kind: Any
     pool: str
-    device_pool: Any
+    device_kv: tuple[list[Any], list[Any]]
+    host_kv: tuple[list[Any], list[Any]]
     host_pool: Any
     allocator: Any
     full_allocator: Any
-    mapping: Any
+    mapping: Any = None
+
+    @property
+    def has_states(self) -> bool:
+        """Whether a node has one value, of its whole prefix, and not one for each token."""
+        return self.mapping is None
 
 
 @attrs.define(frozen=True, slots=True)
@@ -180,7 +188,7 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
     return {
         "hicache_ratio": host_ratio(configuration),
         "hicache_size": 0,
-        "hicache_mem_layout": "layer_first",
+        "hicache_mem_layout": _layout(configuration),
         "hicache_write_policy": configuration.write_policy,
         "hicache_io_backend": configuration.io_backend,
         "hicache_storage_backend": None,
@@ -206,7 +214,22 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "speculative_algorithm": None,
         "strip_thinking_cache": False,
         "enable_unified_memory": False,
+        "mamba": _NO_EXTRAS,
     }
+
+
+#: Of Mamba (0.5.22), each by its default.
+_NO_EXTRAS = SimpleNamespace(
+    enable_int8_mamba_checkpoint=False,
+    enable_mamba_extra_buffer=False,
+    enable_mamba_extra_buffer_lazy=False,
+    mamba_max_states_per_path=-1,
+)
+
+
+def _layout(configuration: Sizes) -> str:
+    """The host's; states have one of their own with io backend "direct"."""
+    return "page_first_direct" if configuration.component == "mamba" else "layer_first"
 
 
 def _allocator(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
@@ -265,16 +288,8 @@ def finish(parts: Parts, configuration: Sizes) -> None:
 
 def _buffers(parts: Parts) -> list[torch.Tensor]:
     """One buffer for each layer, K and V, device and host."""
-    pools: list[Parts | ComponentParts] = [parts]
+    device, host = parts.device_pool, parts.host_pool
+    tiers = [(device.k_buffer, device.v_buffer), (host.k_data_refs, host.v_data_refs)]
     if parts.component is not None:
-        pools.append(parts.component)
-    return [
-        buffer
-        for some in pools
-        for buffer in (
-            *some.device_pool.k_buffer,
-            *some.device_pool.v_buffer,
-            *some.host_pool.k_data_refs,
-            *some.host_pool.v_data_refs,
-        )
-    ]
+        tiers += [parts.component.device_kv, parts.component.host_kv]
+    return [buffer for keys, values in tiers for buffer in (*keys, *values)]

@@ -1,8 +1,9 @@
 """The copy kernels of ``sgl_kernel.kvcacheio``, as actions on the current stream.
 
-Layout "layer_first" only: io backend "direct" hands over lists of buffers and reads the slots when
-it is called; "kernel" hands over buffers, or tables of their addresses, and reads the slots when it
-runs. A slot is one row of a buffer.
+Layout "layer_first": io backend "direct" hands over lists of buffers and reads the slots when it is
+called; "kernel" hands over buffers, or tables of their addresses, and reads the slots when it runs.
+A slot is one row of a buffer. Layout "page_first_direct", with "direct" only, keeps all layers of a
+page together on the host: (page, layer, slot in the page, ...).
 """
 
 from __future__ import annotations
@@ -29,6 +30,19 @@ def _issue(
 
     addresses = frozenset(buffer.data_ptr() for pair in pairs for buffer in pair)
     stream.issue(Copy(source_slots, target_slots, move, addresses))
+
+
+def _rows(host: torch.Tensor, layer: int, page_size: int) -> torch.Tensor:
+    """One layer of a page-first buffer, a row for each slot; a view while a page has one slot."""
+    if page_size != 1:
+        raise ValueError(f"page-first copies are written for pages of one slot, not {page_size}")
+    return host[:, layer, 0]
+
+
+def _pairs(
+    sources: list[torch.Tensor], targets: list[torch.Tensor]
+) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+    return tuple(zip(sources, targets, strict=True))
 
 
 def kernels(device: Device) -> dict[str, Callable[..., None]]:
@@ -71,7 +85,32 @@ def kernels(device: Device) -> dict[str, Callable[..., None]]:
         pairs = zip(map(stream.buffer_at, sources), map(stream.buffer_at, targets), strict=True)
         _issue(stream, pairs, src_indices, dst_indices)
 
+    def transfer_kv_per_layer_direct_pf_lf(
+        src_ptrs: list[torch.Tensor],
+        dst_ptrs: list[torch.Tensor],
+        src_indices: torch.Tensor,
+        dst_indices: torch.Tensor,
+        layer_id: int,
+        page_size: int,
+    ) -> None:
+        pairs = [(_rows(host, layer_id, page_size), to) for host, to in _pairs(src_ptrs, dst_ptrs)]
+        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+
+    def transfer_kv_all_layer_direct_lf_pf(
+        src_ptrs: list[torch.Tensor],
+        dst_ptrs: list[torch.Tensor],
+        src_indices: torch.Tensor,
+        dst_indices: torch.Tensor,
+        page_size: int,
+    ) -> None:
+        layers = len(src_ptrs) // len(dst_ptrs)
+        hosts = [_rows(host, layer, page_size) for host in dst_ptrs for layer in range(layers)]
+        pairs = _pairs(src_ptrs, hosts)
+        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+
     return {
+        "transfer_kv_per_layer_direct_pf_lf": transfer_kv_per_layer_direct_pf_lf,
+        "transfer_kv_all_layer_direct_lf_pf": transfer_kv_all_layer_direct_lf_pf,
         "transfer_kv_direct": transfer_kv_direct,
         "transfer_kv_per_layer": transfer_kv_per_layer,
         "transfer_kv_all_layer": transfer_kv_all_layer,

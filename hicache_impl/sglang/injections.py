@@ -18,7 +18,12 @@ from hicache_impl.sglang.placeholders import Surroundings
 from hicache_impl.sglang.standin import PlaceholderModule
 
 _CACHE = "sglang.srt.mem_cache."
-_HOST_POOLS = (_CACHE + "memory_pool_host", _CACHE + "pool_host.base", _CACHE + "pool_host.mha")
+_HOST_POOLS = (
+    _CACHE + "memory_pool_host",
+    _CACHE + "pool_host.base",
+    _CACHE + "pool_host.mha",
+    _CACHE + "pool_host.mamba",
+)
 
 
 def _plain_memory(dims: Any, dtype: torch.dtype, device: str, **_: Any) -> torch.Tensor:

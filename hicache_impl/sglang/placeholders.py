@@ -33,6 +33,8 @@ _RUNTIME_CONTEXT = (
     "get_parallel",
     "get_model",
     "get_disagg",
+    "get_exec",
+    "get_schedule",
     "get_spec",
     "get_server_args",
 )
@@ -231,7 +233,8 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
         "sglang.srt.layers.attention.dsa.utils": {
             "aiter_can_use_preshuffle_paged_mqa": _answer(False)
         },
-        "sglang.srt.runtime_context": dict.fromkeys(_RUNTIME_CONTEXT, settings),
+        "sglang.srt.runtime_context": dict.fromkeys(_RUNTIME_CONTEXT, settings)
+        | {"mamba_cache_chunk_size": _answer(1), "mamba_checkpoint_grid": lambda page: page},
         "sglang.srt.server_args": {"get_global_server_args": settings},
         "sglang.srt.mem_cache.cpp_utils.native_hash": {"get_native_hash": _page_hash},
         "sglang.srt.model_executor.cuda_graph_runner": {"get_is_capture_mode": _answer(False)},

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hicache_model.components.component import Component
+from hicache_model.components.mamba import Mamba
 from hicache_model.components.swa import SlidingWindow
 
 if TYPE_CHECKING:
     from hicache_model.reference import Reference
 
-KINDS: dict[str, type[Component]] = {"full": Component, "swa": SlidingWindow}
+KINDS: dict[str, type[Component]] = {"full": Component, "swa": SlidingWindow, "mamba": Mamba}
 
 
 def component_of(reference: Reference) -> Component:

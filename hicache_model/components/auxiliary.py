@@ -6,7 +6,7 @@ Nothing that follows from the facts is stored; trees in which it is looked at ar
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from hicache_model.components.component import Component, Shared
@@ -26,8 +26,8 @@ def facts(node: TreeNode) -> Facts:
 class Auxiliary(Component, ABC):
     """A component with a pool of its own in each tier.
 
-    A subclass says which part of a path a holder holds (``covered``), what a lookup may use, and
-    what an insert brings.
+    A subclass says which part of a path a holder holds (``covered``), what a lookup may use, what
+    an insert brings, and what a backup and a load move. ``weight`` is how many slots a value takes.
     """
 
     def forget(self) -> None:
@@ -38,6 +38,17 @@ class Auxiliary(Component, ABC):
     @abstractmethod
     def covered(self, node: TreeNode) -> int:
         """Where the part of the path begins that a holder of ``node`` holds."""
+
+    @abstractmethod
+    def unbacked(self, node: TreeNode) -> list[TreeNode]:
+        """The nodes whose values a backup of ``node`` copies to the host."""
+
+    def weight(self, node: TreeNode) -> int:
+        return self.reference.configuration.component_weight(node.length)
+
+    def total(self, nodes: Iterable[TreeNode]) -> int:
+        """The slots that the values of ``nodes`` take."""
+        return sum(map(self.weight, nodes))
 
     # -- nodes and their order ---------------------------------------------------------------------
 
@@ -137,13 +148,13 @@ class Auxiliary(Component, ABC):
     # -- memory ------------------------------------------------------------------------------------
 
     def on_device(self) -> int:
-        return sum(node.length for node in self.nodes() if facts(node).on_device)
+        return self.total(node for node in self.nodes() if facts(node).on_device)
 
     def on_host(self) -> int:
-        return sum(node.length for node in self.nodes() if facts(node).on_host)
+        return self.total(node for node in self.nodes() if facts(node).on_host)
 
     def of_requests(self) -> int:
-        """Tokens of its own pool on the device that running requests have."""
+        """Slots of its own pool on the device that running requests have."""
         return 0
 
     def device_room(self) -> int:
@@ -152,19 +163,15 @@ class Auxiliary(Component, ABC):
     def host_room(self) -> int:
         return self.reference.configuration.component_host_slots - self.on_host()
 
-    def make_free(self, count: int) -> int:
-        if self.device_room() < count:
-            self.evict_device(count - self.device_room())
-        return self.device_room()
-
     def host_tokens(self, on_path: Sequence[Shared]) -> int:
-        return sum(n.length for n, _ in on_path if facts(n).on_host and not facts(n).on_device)
+        return self.total(n for n, _ in on_path if facts(n).on_host and not facts(n).on_device)
 
-    def no_room(self, needed: int, on_path: Sequence[Shared]) -> str | None:
+    def short_of(self, needed: int, on_path: Sequence[Shared]) -> str | None:
+        """Why ``needed`` slots may not be had, and those of what is loaded; None where they can."""
         needed += self.host_tokens(on_path)
         stays = {node for node, _ in on_path} | self.reference.stuck()
-        room = self.device_room() + sum(
-            node.length
+        room = self.device_room() + self.total(
+            node
             for node in self.nodes()
             if facts(node).on_device and not facts(node).lock_ref and node not in stays
         )
@@ -177,8 +184,35 @@ class Auxiliary(Component, ABC):
         return self.on_device() - self.held()
 
     def held(self) -> int:
-        """Tokens of its own pool on the device that somebody locks."""
-        return sum(n.length for n in self.nodes() if facts(n).on_device and facts(n).lock_ref)
+        """Slots of its own pool on the device that somebody locks."""
+        return self.total(n for n in self.nodes() if facts(n).on_device and facts(n).lock_ref)
+
+    def evict_device(self, count: int) -> None:
+        """In LRU order: a device leaf goes as a whole, any other node becomes a tombstone.
+
+        Who comes next is settled before a victim goes, which may wait for writes that hold others.
+        """
+        reference, order = self.reference, iter(self.lru())
+        goal = self.on_device() - count
+        node = next((n for n in order if not facts(n).lock_ref), None)
+        while node is not None and self.on_device() > goal:
+            following = next((n for n in order if not facts(n).lock_ref), None)
+            if node in reference.device_leaves():
+                reference.evict_leaf(node)
+            else:
+                self._save(node)
+                self.drop(node)
+            node = following
+        if self.on_device() > goal and reference.wait_for_writes():
+            self.evict_device(self.on_device() - goal)
+
+    def _save(self, node: TreeNode) -> None:
+        """Under write_back what has no copy at all gets one first, where there is room."""
+        if self.reference.write_back and not (node.on_host or facts(node).on_host):
+            needed = self.total(self.unbacked(node))
+            if self.host_room() < needed:
+                self.evict_host(needed)
+            self.reference.write_back_now(node)
 
     def evict_host(self, count: int) -> None:
         """In LRU order: a host leaf goes as a whole, of any other node only the copy."""
@@ -186,12 +220,68 @@ class Auxiliary(Component, ABC):
         for node in [node for node in self.host_lru() if not facts(node).host_lock]:
             if freed >= count:
                 return
-            freed += node.length
+            freed += self.weight(node)
             if node in leaves:
                 self.reference.remove(node)
                 leaves = self.reference.host_leaves()
             else:
                 self.drop_host(node)
+
+    # -- transfers ---------------------------------------------------------------------------------
+
+    def path_up(self, node: TreeNode) -> Iterator[TreeNode]:
+        """``node`` and what is above it, without the root."""
+        while node.parent is not None:
+            yield node
+            node = node.parent
+
+    def lacks_backup(self, node: TreeNode) -> bool:
+        return not facts(node).written_by and bool(self.unbacked(node))
+
+    def is_written(self, node: TreeNode) -> bool:
+        return facts(node).written_by is not None
+
+    def back_up(self, node: TreeNode, waits: bool) -> bool:
+        nodes = self.unbacked(node)
+        needed = self.total(nodes)
+        if self.host_room() < needed:
+            self.evict_host(needed)
+        if self.host_room() < needed:
+            return False
+        for member in nodes:
+            facts(member).on_host = True
+            self.reference.tree.changed.add(member)
+        for member in () if waits else (node, *nodes):
+            facts(member).written_by = node
+        return True
+
+    def written(self, node: TreeNode) -> list[TreeNode]:
+        """The anchor and what it covers lie on one path, however they were split."""
+        covered = [member for member in self.path_up(node) if facts(member).written_by is node]
+        for member in covered:
+            facts(member).written_by = None
+        return covered
+
+    def make_room(self, nodes: Sequence[TreeNode]) -> bool:
+        needed = self.total(nodes)
+        if self.device_room() < needed:
+            self.evict_device(needed - self.device_room())
+            self.reference.wait_for_writes()
+        return self.device_room() >= needed
+
+    def claimed(self, nodes: Sequence[TreeNode], anchor: TreeNode) -> bool:
+        return any(facts(node).loaded_by not in (None, anchor) for node in nodes)
+
+    def load(self, nodes: Sequence[TreeNode], anchor: TreeNode, chain: Sequence[TreeNode]) -> None:
+        for node in nodes:
+            self.put(node)
+        for node in chain if self.reference.write_back else ():
+            facts(node).loaded_by = anchor
+
+    def loaded(self, anchor: TreeNode) -> None:
+        for member in self.path_up(anchor):
+            if facts(member).loaded_by is anchor:
+                facts(member).loaded_by = None
 
     # -- what it shows -----------------------------------------------------------------------------
 

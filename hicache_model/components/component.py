@@ -73,8 +73,8 @@ class Component:
     def grown(self, leaf: TreeNode, freed: int) -> None:
         """An insert made the new ``leaf``."""
 
-    def inserted(self, node: TreeNode) -> None:
-        """An insert ended on ``node``, before the hit of a new leaf is counted."""
+    def inserted(self, node: TreeNode, new: bool) -> None:
+        """An insert ended on ``node``, a ``new`` leaf or not; a new leaf's hit is counted later."""
 
     def lacks_backup(self, node: TreeNode) -> bool:
         """Whether a node that is backed up has something new that is not."""
@@ -119,14 +119,15 @@ class Component:
 
     # -- memory and transfers ----------------------------------------------------------------------
 
-    def device_room(self) -> int | None:
-        """Free tokens of its own pool that an allocation needs beside the full ones."""
+    def tokens_of_room(self) -> int | None:
+        """For how many tokens its own pool has room now; None where it sets no limit."""
         return None
 
-    def no_room(self, needed: int, on_path: Sequence[Shared]) -> str | None:
+    def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
         """Why an allocation of ``needed`` tokens may fail for it; None where it cannot.
 
-        The nodes of ``on_path`` are locked, and loaded, before.
+        The nodes of ``on_path`` are locked, and loaded, before. The request that asks then gives
+        what it has computed to the tree, up to ``inserts`` times, and goes on.
         """
         return None
 

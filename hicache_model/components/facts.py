@@ -44,9 +44,12 @@ class Segment:
     start: int
 
     def nodes(self) -> list[TreeNode]:
-        """Upwards; a split inside the segment only makes them more."""
+        """Upwards; a split inside the segment only makes them more.
+
+        One that begins within its last node, before the last token, is that node's end alone.
+        """
         found, node = [], self.node
-        while node.parent is not None and node.start >= self.start:
+        while node.parent is not None and len(node.path.tokens) > self.start:
             found.append(node)
             node = node.parent
         return found

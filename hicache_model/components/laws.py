@@ -63,16 +63,17 @@ def _in_step(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
 
 @component_law(
     "component-lengths",
-    "A node's value of a component has a slot for each token, in each tier.",
+    "A node's value of a component has a slot for each token, or one for a state, in each tier.",
     taught_by="SGLang #31108",
 )
 def _lengths(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
     for node, mine in nodes:
         host = None if COMPONENT_HOST in step.unobserved else mine.host
         for tier, slots in (("device", mine.device), ("host", host)):
-            if slots is not None and len(slots) != node.length:
-                text = f"node {node.path} has {node.length} tokens and {len(slots)} {tier} slots"
-                yield Violation(f"{text} of its component", (node.path,))
+            due = _weight(step, node)
+            if slots is not None and len(slots) != due:
+                text = f"node {node.path} has {len(slots)} {tier} slots of its component, due {due}"
+                yield Violation(text, (node.path,))
 
 
 @component_law(
@@ -108,6 +109,8 @@ def _slots(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
     taught_by="SGLang #27586, #27789",
 )
 def _mapping(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
+    if step.configuration.component != "swa":  # others are found through nodes alone
+        return
     page = step.configuration.page_size
     due = {slot: 0 for p in step.after.device_free for slot in range(p * page, (p + 1) * page)}
     for node, mine in nodes:
@@ -133,7 +136,7 @@ def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
         ("host", s) for t in step.after.transfers if t.kind == "write" for s in t.component_host
     }
     for node, mine in nodes:
-        due = fingerprints(*node.path)[-node.length :]
+        due = fingerprints(*node.path)[-_weight(step, node) :]
         for tier, slots, content in (
             ("device", mine.device, state.device_kv),
             ("host", mine.host, state.host_kv),
@@ -175,14 +178,14 @@ def _lru(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violat
 
 @component_law(
     "component-sizes",
-    "A component's evictable size is the unlocked tokens of its device pool, protected size the "
+    "A component's evictable size is the unlocked slots of its device pool, protected size the "
     "locked ones.",
     taught_by="SGLang #35270",
     needs=(LOCKS,),
 )
 def _sizes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
-    held = sum(n.length for n, mine in nodes if mine.device is not None and mine.lock_ref > 0)
-    free = sum(n.length for n, mine in nodes if mine.device is not None) - held
+    held = _on_device(step, [(n, mine) for n, mine in nodes if mine.lock_ref > 0])
+    free = _on_device(step, nodes) - held
     for name, kept, due in (
         ("evictable", state.evictable_size, free),
         ("protected", state.protected_size, held),
@@ -224,6 +227,8 @@ def _covers(node: Node, end: Path, start: int) -> bool:
     needs=(LOCKS, PINS),
 )
 def _window_held(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
+    if step.configuration.component != "swa":
+        return
     for end, start in (*state.locks, *state.pins):
         if start > max(0, len(end.tokens) - step.configuration.window):
             text = f"a holder of {end} holds the component from {start} on: less than its window"
@@ -267,7 +272,7 @@ def _progress(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[V
     if not isinstance(op, ops.EvictDevice) or not isinstance(outcome, Evicted):
         return
     if step.before is not None:
-        freed = _on_device(own(step.old_family.nodes.values())) - _on_device(nodes)
+        freed = _on_device(step, own(step.old_family.nodes.values())) - _on_device(step, nodes)
         if freed != outcome.component_tokens:
             yield Violation(
                 f"eviction reports {outcome.component_tokens} freed tokens of the component, but "
@@ -284,8 +289,13 @@ def _progress(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[V
             )
 
 
-def _on_device(nodes: list[Own]) -> int:
-    return sum(node.length for node, mine in nodes if mine.device is not None)
+def _on_device(step: Step, nodes: list[Own]) -> int:
+    """Slots of the component's pool that the values of ``nodes`` take."""
+    return sum(_weight(step, node) for node, mine in nodes if mine.device is not None)
+
+
+def _weight(step: Step, node: Node) -> int:
+    return step.configuration.component_weight(node.length)
 
 
 def _may_stay(step: Step, node: Node) -> bool:

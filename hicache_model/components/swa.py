@@ -97,7 +97,7 @@ class SlidingWindow(Auxiliary):
             self.put(self.reference.tree.split(leaf, leaf.length - tail))
         self.put(leaf)
 
-    def inserted(self, node: TreeNode) -> None:
+    def inserted(self, node: TreeNode, new: bool) -> None:
         self.looked_up(node)
 
     # -- requests ----------------------------------------------------------------------------------
@@ -144,39 +144,21 @@ class SlidingWindow(Auxiliary):
         running = self.reference.requests.values()
         return sum(pages(r.computed) - self.start_of(r) for r in running)
 
-    # -- memory ------------------------------------------------------------------------------------
+    # -- memory and transfers ----------------------------------------------------------------------
 
-    def evict_device(self, count: int) -> None:
-        """In LRU order: a device leaf goes as a whole, any other node becomes a tombstone.
+    def tokens_of_room(self) -> int:
+        return self.device_room()
 
-        Who comes next is settled before a victim goes, which may wait for writes that hold others.
-        """
-        reference, order = self.reference, iter(self.lru())
-        goal = self.on_device() - count
-        node = next((n for n in order if not facts(n).lock_ref), None)
-        while node is not None and self.on_device() > goal:
-            following = next((n for n in order if not facts(n).lock_ref), None)
-            if node in reference.device_leaves():
-                reference.evict_leaf(node)
-            else:
-                self._save(node)
-                self.drop(node)
-            node = following
-        if self.on_device() > goal and reference.wait_for_writes():
-            self.evict_device(self.on_device() - goal)
+    def make_free(self, count: int) -> int:
+        if self.device_room() < count:
+            self.evict_device(count - self.device_room())
+        return self.device_room()
 
-    def _save(self, node: TreeNode) -> None:
-        """Under write_back what has no copy at all gets one first, where there is room."""
-        if self.reference.write_back and not (node.on_host or facts(node).on_host):
-            needed = sum(member.length for member in self._unbacked(node))
-            if self.host_room() < needed:
-                self.evict_host(needed)
-            self.reference.write_back_now(node)
+    def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
+        return self.short_of(needed, on_path)
 
-    # -- transfers ---------------------------------------------------------------------------------
-
-    def _unbacked(self, node: TreeNode) -> list[TreeNode]:
-        """The nodes of the window that only the device has, as far as nothing else writes them."""
+    def unbacked(self, node: TreeNode) -> list[TreeNode]:
+        """Those of the window that only the device has, as far as nothing else writes them."""
         found = []
         for member in self.up_from(node, self.window):
             mine = facts(member)
@@ -187,55 +169,6 @@ class SlidingWindow(Auxiliary):
                 found.append(member)
         return found
 
-    def lacks_backup(self, node: TreeNode) -> bool:
-        return not facts(node).written_by and bool(self._unbacked(node))
-
-    def is_written(self, node: TreeNode) -> bool:
-        return facts(node).written_by is not None
-
-    def back_up(self, node: TreeNode, waits: bool) -> bool:
-        nodes = self._unbacked(node)
-        needed = sum(member.length for member in nodes)
-        if self.host_room() < needed:
-            self.evict_host(needed)
-        if self.host_room() < needed:
-            return False
-        for member in nodes:
-            facts(member).on_host = True
-            self.reference.tree.changed.add(member)
-        for member in () if waits else (node, *nodes):
-            facts(member).written_by = node
-        return True
-
-    def written(self, node: TreeNode) -> list[TreeNode]:
-        """The anchor and what it covers lie on one path, however they were split."""
-        path = self.up_from(node, len(node.path.tokens))
-        covered = [member for member in path if facts(member).written_by is node]
-        for member in covered:
-            facts(member).written_by = None
-        return covered
-
     def missing(self, node: TreeNode) -> list[TreeNode]:
         members = [*self.up_from(node, self.window)]
         return [member for member in reversed(members) if not facts(member).on_device]
-
-    def make_room(self, nodes: Sequence[TreeNode]) -> bool:
-        needed = sum(node.length for node in nodes)
-        if self.device_room() < needed:
-            self.evict_device(needed - self.device_room())
-            self.reference.wait_for_writes()
-        return self.device_room() >= needed
-
-    def claimed(self, nodes: Sequence[TreeNode], anchor: TreeNode) -> bool:
-        return any(facts(node).loaded_by not in (None, anchor) for node in nodes)
-
-    def load(self, nodes: Sequence[TreeNode], anchor: TreeNode, chain: Sequence[TreeNode]) -> None:
-        for node in nodes:
-            self.put(node)
-        for node in chain if self.reference.write_back else ():
-            facts(node).loaded_by = anchor
-
-    def loaded(self, anchor: TreeNode) -> None:
-        for member in self.up_from(anchor, len(anchor.path.tokens)):
-            if facts(member).loaded_by is anchor:
-                facts(member).loaded_by = None

@@ -126,7 +126,7 @@ component_option = click.option(
     type=click.Choice(COMPONENTS),
     default=COMPONENTS[0],
     show_default=True,
-    help="What is cached beside full attention: swa is sliding window attention.",
+    help="What is cached beside full attention: swa is sliding window attention, mamba are states.",
 )
 
 workers_option = click.option(

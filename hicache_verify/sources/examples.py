@@ -66,11 +66,15 @@ def draw_configuration(
 
 
 def _with_component(configuration: Configuration, cell: Cell, chooser: Chooser) -> Configuration:
-    """A pool of its own, mostly smaller, and a window from one token to more than a request has."""
+    """A pool of its own, mostly smaller, and a window from one token to more than a request has.
+
+    States are counted one by one, and are copied by one io backend.
+    """
     page = configuration.page_size
     pages = (4, 3, 5, 6, 8, 2)[chooser.index(6)]
     return configuration.with_(
         component=cell.component,
+        io_backend="direct" if cell.component == "mamba" else configuration.io_backend,
         component_slots=pages * page,
         window=(1, 2, 3, page, page + 1, 2 * page, 4 * page, 20 * page)[chooser.index(8)],
     )

@@ -54,7 +54,9 @@ def _is_count(cls: type[Any], name: str) -> bool:
 
 @st.composite
 def configurations(draw: st.DrawFn) -> Configuration:
-    page_size = draw(st.integers(1, 1024))
+    component = draw(st.sampled_from(COMPONENTS))
+    states = component == "mamba"  # with pages of one token, and one io backend
+    page_size = 1 if states else draw(st.integers(1, 1024))
     return Configuration(
         write_policy=draw(st.sampled_from(WRITE_POLICIES)),
         eviction_policy=draw(st.sampled_from(EVICTION_POLICIES)),
@@ -63,11 +65,11 @@ def configurations(draw: st.DrawFn) -> Configuration:
         host_slots=page_size * draw(st.integers(1, (1 << 20) // page_size)),
         load_back_threshold=draw(st.integers(1, MAX_COUNT)),
         layers=draw(st.integers(1, 64)),
-        io_backend=draw(st.sampled_from(("direct", "kernel"))),
+        io_backend="direct" if states else draw(st.sampled_from(("direct", "kernel"))),
         copies=draw(st.sampled_from(("late", "early"))),
         requests=draw(st.integers(1, 1024)),
         context_length=draw(st.integers(2, 1 << 20)),
-        component=draw(st.sampled_from(COMPONENTS)),
+        component=component,
         window=draw(st.integers(1, 1 << 20)),
         component_slots=page_size * draw(st.integers(1, (1 << 20) // page_size)),
     )

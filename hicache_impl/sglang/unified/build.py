@@ -16,7 +16,7 @@ from hicache_impl.sglang.build import Parts, Sizes
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
-from hicache_impl.sglang.unified import window
+from hicache_impl.sglang.unified import states, window
 from hicache_impl.sglang.unified.places import places
 from hicache_model.policies import TLRU_ESTIMATE, TLRU_THRESHOLD, tlru
 
@@ -35,16 +35,19 @@ CORES = {
     RUST_CORE: ("RustUnifiedTreeCore",),
 }
 
+#: The rooms of components beside full attention.
+WITH: dict[str, Any] = {"swa": window, "mamba": states}
+
 
 def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
     """A fresh cache with ``core``. Raises RefusedSize, or WrongCore where another core came."""
     common.refuse_sizes(loaded.version, configuration)
     _start_afresh(loaded, configuration)
-    swa = configuration.component == "swa"
-    pools = (window if swa else common).build_pools(loaded, configuration)
+    beside = WITH.get(configuration.component)
     server_args = common.apply_settings(loaded, configuration)
+    pools = (beside or common).build_pools(loaded, configuration)
     kinds = loaded.module(places(loaded.version).components).ComponentType
-    named: dict[str, Any] = window.parameters(configuration, kinds) if swa else {}
+    named: dict[str, Any] = beside.parameters(configuration, kinds) if beside else {}
     named.setdefault("tree_components", (kinds.FULL,))
     if loaded.version in CORE_IS_A_PARAMETER:
         named["tree_core_backend"] = core
@@ -57,8 +60,8 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     refuse_other_core(loaded.version, cache, core)
     host_pool = cache.host_pool_group.anchor_entry.host_pool
     parts = common.parts_of(loaded, cache, host_pool, pools)
-    if swa:
-        parts = window.with_component(parts, kinds, configuration)
+    if beside:
+        parts = beside.with_component(parts, kinds, configuration)
     common.finish(parts, configuration)
     return parts
 

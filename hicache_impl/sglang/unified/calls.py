@@ -42,8 +42,7 @@ class Calls:
         component = parts.component
         self.component_kv = None
         if component is not None:
-            pool = component.device_pool
-            self.component_kv = Buffers(pool.k_buffer, pool.v_buffer)
+            self.component_kv = Buffers(*component.device_kv)
         self.full_allocator = component.full_allocator if component else parts.allocator
         self._places = self._find_places(loaded.version)
         self.tree = self._places.tree(parts.cache)
@@ -121,7 +120,9 @@ class Calls:
     def lacks_on_device(self, req: Req, matched: Any) -> bool:
         """Whether something of a match has to be loaded (Req.needs_host_load_back)."""
         req.swa_host_hit_length = getattr(matched, "swa_host_hit_length", 0)
-        return bool(matched.host_hit_length or req.swa_host_hit_length)
+        req.mamba_host_hit_length = getattr(matched, "mamba_host_hit_length", 0)
+        lacks = (matched.host_hit_length, req.swa_host_hit_length, req.mamba_host_hit_length)
+        return any(lacks)
 
     # -- load back
 
@@ -172,14 +173,32 @@ class Calls:
     # -- memory
 
     def write_component(self, slots: Any, values: tuple[int, ...]) -> None:
-        """The forward pass writes a component's KV too, to where the full slots are mapped."""
-        if self.component_kv is not None:
-            assert self.parts.component is not None
-            self.component_kv.write(self.parts.component.mapping[slots], values)
+        """The forward pass writes a window's KV too, to where the full slots are mapped."""
+        component = self.parts.component
+        if component is not None and self.component_kv is not None and not component.has_states:
+            self.component_kv.write(component.mapping[slots], values)
 
     def evict_for(self, tokens: int) -> None:
         """Evict, where fewer than ``tokens`` are free, as much as this release does."""
         self.common.evict_from_tree_cache(self.cache, tokens)
+
+    def fresh_state(self) -> dict[str, Any] | None:
+        """A slot for a state, as InsertParams takes it; None when short, nothing without states."""
+        component = self.parts.component
+        if component is None or not component.has_states:
+            return {}
+        slot = component.allocator.alloc(1)
+        return None if slot is None else {"mamba_value": slot}
+
+    def write_state(self, slot: Any, value: int) -> None:
+        assert self.component_kv is not None
+        self.component_kv.write(slot, (value,))
+
+    def keep_state(self, state: dict[str, Any], inserted: Any) -> None:
+        """The caller of an insert frees the state that the tree had already."""
+        if state and inserted.mamba_exist:
+            assert self.parts.component is not None
+            self.parts.component.allocator.free(state["mamba_value"])
 
     def fresh_slots(self, count: int) -> Any:
         """Device slots for ``count`` tokens, whole pages, of all pools at once; None when short."""
@@ -191,6 +210,14 @@ class Calls:
     def free_on_device(self) -> tuple[Any, ...]:
         """The tensors that make up the device free list, in order."""
         return self.free_of(self.full_allocator)
+
+    def free_of_component(self) -> tuple[Any, ...]:
+        """The same of the component's pool."""
+        component = self.parts.component
+        assert component is not None
+        if component.has_states:
+            return (component.allocator.free_slots,)
+        return self.free_of(component.allocator)
 
     def free_on_host(self) -> tuple[Any, ...]:
         return self.free_of_host(self.parts.host_pool)

@@ -62,10 +62,10 @@ class WithComponent(UnifiedObserver):
     def __init__(self, calls: Calls, *args: Any) -> None:
         super().__init__(calls, *args)
         self.parts = _component(calls)
-        device, host = self.parts.device_pool, self.parts.host_pool
-        self._addresses = {buffer.data_ptr() for buffer in device.k_buffer + device.v_buffer}
-        self.component_kv = Buffers(device.k_buffer, device.v_buffer)
-        self.component_host_kv = Buffers(host.k_data_refs, host.v_data_refs)
+        keys, values = self.parts.device_kv
+        self._addresses = {buffer.data_ptr() for buffer in (*keys, *values)}
+        self.component_kv = Buffers(keys, values)
+        self.component_host_kv = Buffers(*self.parts.host_kv)
 
     def observe(self, fresh: bool = False) -> Snapshot:
         return attrs.evolve(super().observe(fresh), component=self._state(self.nodes.path_of))
@@ -77,7 +77,7 @@ class WithComponent(UnifiedObserver):
     def _state(self, path_of: PathOf) -> ComponentState:
         """Without its lists and holders."""
         tree, kind, parts = self.calls.tree, self.parts.kind, self.parts
-        free = self.calls.free_of(parts.allocator)
+        free = self.calls.free_of_component()
         return ComponentState(
             evictable_size=tree.component_evictable_size(kind),
             protected_size=tree.component_protected_size(kind),
@@ -87,7 +87,7 @@ class WithComponent(UnifiedObserver):
             ),
             lru=(),
             host_lru=(),
-            mapping=parts.mapping.tolist()[:-1],
+            mapping=() if parts.has_states else parts.mapping.tolist()[:-1],
             device_kv=self.component_kv.read(True),
             host_kv=self.component_host_kv.read(True),
         )
@@ -96,6 +96,9 @@ class WithComponent(UnifiedObserver):
 
     def _request(self, number: int, request: Any, path_of: PathOf) -> Request:
         seen = super()._request(number, request, path_of)
+        if self.parts.has_states:
+            state = int(request.req.kv.mamba_pool_idx)
+            return attrs.evolve(seen, component_start=seen.computed - 1, component_row=(state,))
         start = max(seen.protected, request.req.kv.get_evicted_seqlen(self.parts.kind))
         mapping = self.parts.mapping
         own = tuple(int(mapping[slot]) for slot in seen.row[start:])
@@ -181,7 +184,9 @@ class ComponentObserver(WithComponent):
         return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
 
     def _start(self, node: Any, path: Path, receipt: Any, host: bool) -> int:
-        """A receipt without a mark at the boundary reaches to the root."""
+        """Of a state its own end; a receipt without a mark at the boundary reaches to the root."""
+        if self.parts.has_states:
+            return len(path.tokens) - 1
         mark = receipt.get_lock_uuid(self.parts.kind, lock_host=host)
         start, name = len(path.tokens), "host_uuid" if host else "uuid"
         while node is not self.calls.tree.root_node:

@@ -15,19 +15,28 @@ from hicache_impl.sglang.namespaces import KeyParts
 
 @attrs.define(slots=True)
 class Kv:
-    """ReqKvInfo, without Mamba states."""
+    """ReqKvInfo, without an extra buffer for Mamba states."""
 
     req_pool_idx: int | None = None
     cache_protected_len: int = 0
     cache_inserted_len: int = 0
     kv_committed_len: int = 0
     kv_allocated_len: int = 0
-    mamba_pool_idx: None = None
+    mamba_pool_idx: Any = None
+    mamba_cow_src_index: Any = None
+    mamba_needs_clear: bool = False
+    mamba_last_track_seqlen: int | None = None
+    mamba_prev_track_seqlen: int | None = None
+    mamba_ping_pong_track_buffer: Any = None
     swa_evicted_seqlen: int = 0  # by this name up to 0.5.20
 
     @property
     def holds_kv(self) -> bool:
         return self.req_pool_idx is not None
+
+    @property
+    def holds_mamba(self) -> bool:
+        return self.mamba_pool_idx is not None
 
     @property
     def is_kv_released(self) -> bool:
@@ -44,6 +53,14 @@ class Kv:
 
     def swa_dead_lo(self, page_size: int) -> int:
         return self.cache_protected_len
+
+
+class TreeKv(Kv):
+    """Of no request: what is loaded with it is for the tree alone, and no state goes elsewhere."""
+
+    @property
+    def holds_mamba(self) -> bool:
+        return True
 
 
 class Req:

@@ -22,6 +22,7 @@ from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
 from hicache_impl.sglang.unified.calls import Calls, Held
 from hicache_impl.sglang.unified.observe import UnifiedObserver
 from hicache_impl.sglang.unified.observe_component import ComponentObserver, RustComponentObserver
+from hicache_impl.sglang.unified.request import TreeKv
 from hicache_impl.sglang.unified.requests import Scheduler
 from hicache_impl.sglang.unified.rust import NOT_SHOWN, RustCalls, RustObserver, refuse_unloadable
 from hicache_impl.sglang.unified.steps import Steps
@@ -47,16 +48,19 @@ BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
 }
 UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 
-#: Where components beside full attention can be run, and which.
-WITH_COMPONENTS = Range(since="0.5.22")
-COMPONENTS_OF = ("full", "swa")
+#: Where each component can be run.
+COMPONENTS_OF = {
+    "full": Range(),
+    "swa": Range(since="0.5.22"),
+    "mamba": Range(since="0.5.23"),
+}
 WITH_COMPONENT: dict[str, type[UnifiedObserver]] = {
     PYTHON_CORE: ComponentObserver,
     RUST_CORE: RustComponentObserver,
 }
 
-#: How EvictParams and EvictResult name the tokens of a component.
-COUNT_OF = {"full": "num_tokens", "swa": "swa_num_tokens"}
+#: How EvictParams and EvictResult name the tokens, or the states, of a component.
+COUNT_OF = {"full": "num_tokens", "swa": "swa_num_tokens", "mamba": "mamba_num"}
 
 #: What traces and reports call them.
 NAMES = {PYTHON_CORE: "sglang-unified", RUST_CORE: "sglang-unified-rust"}
@@ -136,7 +140,7 @@ class UnifiedTarget(DrivenTarget):
         matched = self._calls.match(o.tokens, o.namespace)
         slots = slots_of(self._calls.matched_slots(matched))
         device = self._calls.ways.matched_length(matched)
-        beside = getattr(matched, "swa_host_hit_length", 0)
+        beside = getattr(matched, f"{self.configuration.component}_host_hit_length", 0)
         return Matched(device, matched.host_hit_length, slots, beside)
 
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
@@ -149,20 +153,25 @@ class UnifiedTarget(DrivenTarget):
         count = len(o.tokens) // calls.page_size * calls.page_size
         if count == 0:
             return Inserted(0)
-        fresh = calls.fresh_slots(count)
-        if fresh is None:
+        fresh, state = calls.fresh_slots(count), calls.fresh_state()
+        if fresh is None or state is None:
             return OutOfMemory(count)
         tokens = o.tokens[:count]
         values = fingerprints(o.namespace, tokens)
         self._device_kv.write(fresh, values)
         calls.write_component(fresh, values)
+        for slot in state.values():
+            calls.write_state(slot, values[-1])
         params = calls.base.InsertParams(
             key=calls.key(tokens, o.namespace),
             value=fresh,
             priority=o.priority,
             **calls.ways.insert_counts(count, o.chunked),
+            **state,
         )
-        return Inserted(self._cache.insert(params).prefix_len)
+        inserted = self._cache.insert(params)
+        calls.keep_state(state, inserted)
+        return Inserted(inserted.prefix_len)
 
     # -- transfers
 
@@ -173,6 +182,7 @@ class UnifiedTarget(DrivenTarget):
         req = request("load back", tokens, none, self._calls.namespace(o.namespace), 0)
         if not self._calls.lacks_on_device(req, matched):
             return LoadedBack(0)
+        req.kv = TreeKv()
         req.last_node = matched.last_device_node
         loaded, _ = self._calls.load_back(matched, o.quota, req)
         return LoadedBack(loaded)
@@ -254,7 +264,7 @@ class UnifiedFactory:
             host_may_be_smaller=releases.host_may_be_smaller(version),
             cache=self.loaded.cache,
             unobserved=UNOBSERVED[self.core],
-            components=COMPONENTS_OF if version in WITH_COMPONENTS else ("full",),
+            components=tuple(name for name, where in COMPONENTS_OF.items() if version in where),
         )
 
     def build(self, configuration: Configuration) -> UnifiedTarget:

@@ -55,7 +55,7 @@ def parameters(configuration: Sizes, kinds: Any) -> dict[str, Any]:
 
 def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
     entries = {entry.name.value: entry for entry in parts.cache.host_pool_group.entries}
-    host_pool = entries["swa"].host_pool
+    device_pool, host_pool = entries["swa"].device_pool, entries["swa"].host_pool
     host_pool.pin_memory = False
     if host_pool.size != configuration.component_host_slots:
         raise RefusedSize(
@@ -66,7 +66,8 @@ def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
     component = ComponentParts(
         kind=kinds.SWA,
         pool="swa",
-        device_pool=entries["swa"].device_pool,
+        device_kv=(device_pool.k_buffer, device_pool.v_buffer),
+        host_kv=(host_pool.k_data_refs, host_pool.v_data_refs),
         host_pool=host_pool,
         allocator=allocator.swa_attn_allocator,
         full_allocator=allocator.full_attn_allocator,

@@ -1,0 +1,79 @@
+"""The pools of a tree with Mamba states, and its component among the cache's parts.
+
+A state is what a request has computed up to one position: a row of the convolution's and one of the
+temporal buffer for each layer. Without an extra buffer a request computes in the slot that it gives
+to the tree when it ends.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+
+from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes
+from hicache_impl.sglang.errors import RefusedSize
+from hicache_impl.sglang.loader import Loaded
+
+
+def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
+    memory, layers = loaded.module("mem_cache.memory_pool"), configuration.layers
+    rows = memory.HybridReqToTokenPool(
+        size=configuration.requests,
+        mamba_size=configuration.component_slots,
+        mamba_spec_state_size=configuration.requests,
+        max_context_len=configuration.context_length,
+        device="cpu",
+        enable_memory_saver=False,
+        cache_params=SimpleNamespace(
+            shape=SimpleNamespace(conv=[(1,)], temporal=(1,)),
+            dtype=SimpleNamespace(conv=DTYPE, temporal=DTYPE),
+            is_kda=False,
+        ),
+        mamba_layer_ids=[*range(layers, 2 * layers)],
+        enable_mamba_extra_buffer=False,
+    )
+    both = memory.HybridLinearKVPool(
+        size=configuration.device_slots,
+        dtype=DTYPE,
+        page_size=configuration.page_size,
+        head_num=1,
+        head_dim=1,
+        full_attention_layer_ids=[*range(layers)],
+        device="cpu",
+        mamba_pool=rows.mamba_pool,
+    )
+    allocator = loaded.module("mem_cache.allocator").TokenToKVPoolAllocator(
+        size=configuration.device_slots, dtype=DTYPE, device="cpu", kvcache=both, need_sort=False
+    )
+    return Pools(both.full_kv_pool, allocator, rows)
+
+
+def parameters(configuration: Sizes, kinds: Any) -> dict[str, Any]:
+    """What CacheInitParams takes."""
+    return {"tree_components": (kinds.FULL, kinds.MAMBA)}
+
+
+def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
+    entries = {entry.name.value: entry for entry in parts.cache.host_pool_group.entries}
+    host_pool = entries["mamba"].host_pool
+    host_pool.pin_memory = False
+    if host_pool.size != configuration.component_host_slots:
+        raise RefusedSize(
+            f"sglang {parts.loaded.version} made {host_pool.size} host slots for states, not "
+            f"{configuration.component_host_slots}; its sizing formula has changed"
+        )
+    rows, layers = parts.req_to_token_pool, range(configuration.layers)
+    (conv,), temporal = rows.mamba_pool.mamba_cache.conv, rows.mamba_pool.mamba_cache.temporal
+    (host_conv,), host_temporal = host_pool.conv_buffer, host_pool.temporal_buffer
+    component = ComponentParts(
+        kind=kinds.MAMBA,
+        pool="mamba",
+        device_kv=([conv[i] for i in layers], [temporal[i] for i in layers]),
+        host_kv=([host_conv[:, i] for i in layers], [host_temporal[:, i] for i in layers]),
+        host_pool=host_pool,
+        allocator=rows.mamba_allocator,
+        full_allocator=parts.allocator,
+    )
+    return attrs.evolve(parts, component=component)

@@ -1,0 +1,75 @@
+"""UnifiedRadixCache with Mamba states beside full attention: it runs, and agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_unified_window import RELEASE, hicache_verify
+from test_unified_window import run as run_with
+
+from hicache_model.configuration import Configuration
+from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Lock, Match
+
+
+def run(*script: Any, **sizes: Any) -> list[Any]:
+    return run_with(*script, component="mamba", **sizes)
+
+
+def test_a_split_leaves_the_state_below_and_a_lookup_ends_where_there_is_one() -> None:
+    _, split, between, whole = run(
+        Insert((1, 2)), Insert((1, 3)), Match((1,)), Match((1, 2)), write_policy="write_through"
+    )
+    assert split[1] == {
+        "(1,)": [True, False, False, 0],
+        "(1, 2)": [True, True, True, 1],  # a write locks it
+        "(1, 3)": [True, True, True, 1],
+    }
+    assert between[0]["device_length"] == 0
+    assert whole[0]["device_length"] == 2
+
+
+def test_an_insert_gives_a_tombstone_its_state_and_drops_a_second_one() -> None:
+    *_, filled, again = run(
+        Insert((1,)), Insert((1, 2)), EvictDevice(1, "mamba"), Insert((1,)), Insert((1,))
+    )
+    assert filled[1]["(1,)"] == [True, True, True, 0]
+    assert filled[2] == ["(1, 2)", "(1,)"]  # the newest is last
+    assert again[3] == filled[3]
+
+
+def test_a_lock_holds_one_state_and_none_above_it() -> None:
+    *_, evicted = run(Insert((1,)), Insert((1, 2)), Lock((1, 2)), EvictDevice(2, "mamba"))
+    assert evicted[0]["component_tokens"] == 1
+    assert evicted[1] == {"(1,)": [True, False, True, 0], "(1, 2)": [True, True, False, 1]}
+
+
+def test_only_the_last_state_is_loaded_back() -> None:
+    *_, loaded, gone = run(
+        Insert((1,)), Insert((1, 2)), EvictDevice(2), LoadBack((1, 2)), EvictHost(1, "mamba")
+    )
+    assert loaded[0] == {"tokens": 2}
+    assert loaded[1] == {"(1,)": [True, False, True, 0], "(1, 2)": [True, True, True, 1]}
+    assert gone[1]["(1,)"] == [True, False, False, 0]
+
+
+def test_what_states_cannot_be_run_with_is_refused_in_one_line() -> None:
+    for options, words in (
+        (f"--release {RELEASE} --page-size 4", "has pages of one token, not page size 4"),
+        ("--release 0.5.18", "unknown component 'mamba'; sglang 0.5.18 has full (or all)"),
+    ):
+        child = hicache_verify(f"run {options} --component mamba --examples 1")
+        assert child.returncode == 2
+        assert child.stderr.strip().splitlines()[-1].endswith(words)
+    with pytest.raises(ValueError, match="io_backend has to be direct, and is kernel"):
+        Configuration(component="mamba", io_backend="kernel")
+
+
+@pytest.mark.parametrize("policy", ["write_back", "write_through"])
+def test_nothing_is_found_in_the_states_of_the_release(policy: str, tmp_path: Path) -> None:
+    child = hicache_verify(
+        f"run --release {RELEASE} --cache unified --core python --component mamba --workers 1 "
+        f"--write-policy {policy} --examples 30 --out {tmp_path}"
+    )
+    assert child.returncode == 0, child.stdout + child.stderr
