@@ -491,7 +491,8 @@ def _locked_stays(step: Step) -> Iterator[Violation]:
     taught_by="SGLang #27631, #27562; TensorRT-LLM #8813",
 )
 def _bytes(step: Step) -> Iterator[Violation]:
-    moving = {(t.kind, s) for t in step.after.transfers for s in _destinations(t)}
+    under_way = [t for t in step.after.transfers if not t.arrived]
+    moving = {(t.kind, s) for t in under_way for s in _destinations(t)}
     for node in step.family.nodes.values():
         due = fingerprints(*node.path)[-node.length :]
         for tier, kind, slots, content in (
@@ -513,6 +514,23 @@ def _bytes(step: Step) -> Iterator[Violation]:
         wrong = [slot for slot, value in own if step.after.device_kv[slot] != value]
         if wrong:
             yield Violation(f"device slots {wrong} of request {number} do not hold its KV")
+
+
+@law(
+    "read-after-load",
+    "What a forward pass reads of its prefix is the KV of that prefix: it waits for each layer "
+    "that is still being loaded.",
+    taught_by="SGLang #38217, #31427",
+)
+def _read_after_load(step: Step) -> Iterator[Violation]:
+    for number, request in step.after.requests.items():
+        due = fingerprints(request.namespace, request.tokens)
+        pairs = enumerate(zip(request.read, due, strict=False))
+        wrong = [position for position, (value, wanted) in pairs if value != wanted]
+        if wrong:
+            yield Violation(
+                f"the forward pass of request {number} read other KV at positions {wrong}"
+            )
 
 
 def _destinations(transfer: Transfer) -> Slots:

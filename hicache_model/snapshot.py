@@ -90,7 +90,8 @@ class Transfer:
     ``kind`` is ``write`` (device to host) or ``load``; a queued load has not ``started``.
     ``anchors`` are the nodes whose lock waits for the acknowledgement; None for a node that left
     the tree. ``published`` are the nodes that the acknowledgement of a write makes known as backed
-    up, to listeners and to storage; None where that is not shown.
+    up, to listeners and to storage; None where that is not shown. ``arrived`` says that all bytes
+    have been copied, whether or not the cache has noticed; False also where that is not shown.
     """
 
     kind: str
@@ -101,6 +102,7 @@ class Transfer:
     component_device: Slots = attrs.field(default=(), eq=False)
     component_host: Slots = attrs.field(default=(), eq=False)
     published: tuple[Path | None, ...] | None = attrs.field(default=None, eq=False)
+    arrived: bool = attrs.field(default=False, eq=False)
 
 
 @frozen
@@ -109,7 +111,8 @@ class Request:
     tree's.
 
     ``anchor`` is the node that it locks, None for the root. ``component_row`` are its own slots of
-    another component, which it has from position ``component_start`` on.
+    another component, which it has from position ``component_start`` on. ``read`` is what its last
+    forward pass read as the KV of the positions before its own; empty where that is not shown.
     """
 
     tokens: tuple[int, ...]
@@ -118,6 +121,7 @@ class Request:
     protected: int
     anchor: Path | None
     row: Slots = attrs.field(default=(), eq=False)
+    read: Slots = attrs.field(default=(), eq=False)
     component_start: int = 0
     component_row: Slots = attrs.field(default=(), eq=False)
 

@@ -91,6 +91,8 @@ class QuickCompare:
             model.requests and actual.requests != model.request_views()
         ):
             return False
+        if not all(map(_read_its_prefix, actual.requests.values())):
+            return False
         pins = model.host_locks or model.load_pins
         if not (model.locks or pins or actual.locks or actual.host_locks):
             return True
@@ -199,8 +201,9 @@ def _as_pages(slots: Slots, page: int) -> set[int]:
 
 def _moving(actual: Snapshot) -> tuple[Slots, Slots]:
     """Slots on the device and on the host whose bytes are still on their way."""
-    device = [s for t in actual.transfers if t.kind == "load" for s in t.device]
-    host = [s for t in actual.transfers if t.kind == "write" for s in t.host]
+    under_way = [t for t in actual.transfers if not t.arrived]
+    device = [s for t in under_way if t.kind == "load" for s in t.device]
+    host = [s for t in under_way if t.kind == "write" for s in t.host]
     return tuple(device), tuple(host)
 
 
@@ -233,6 +236,12 @@ def _row_holds_its_kv(request: Request, content: Bytes) -> bool:
         return request.protected == request.computed
     due = fingerprints(request.namespace, request.tokens)[request.protected : request.computed]
     return tuple(map(content.__getitem__, own)) == due
+
+
+def _read_its_prefix(request: Request) -> bool:
+    """The quick form of the law read-after-load."""
+    read = request.read
+    return not read or read == fingerprints(request.namespace, request.tokens)[: len(read)]
 
 
 # -- the explanation -------------------------------------------------------------------------------

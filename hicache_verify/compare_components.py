@@ -89,8 +89,9 @@ def _holds_its_kv(
     own = node.component
     assert own is not None
     due = fingerprints(*node.path)[-weight:]
-    moving = [s for t in actual.transfers if t.kind == "load" for s in t.component_device]
-    moving_host = [s for t in actual.transfers if t.kind == "write" for s in t.component_host]
+    under_way = [t for t in actual.transfers if not t.arrived]
+    moving = [s for t in under_way if t.kind == "load" for s in t.component_device]
+    moving_host = [s for t in under_way if t.kind == "write" for s in t.component_host]
     return all(
         slots is None
         or (

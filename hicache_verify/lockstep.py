@@ -33,6 +33,9 @@ from hicache_verify.targets import dialect_of, refuse_component
 SMALL_TREE = 32
 """Up to this many nodes a complete snapshot is compared after every operation."""
 
+OF_CONTENTS = ("bytes", "read-after-load")
+"""Laws about what lies in a slot; what breaks them is wrong data."""
+
 LAW_INTERVAL = 32
 """Operations between two judgements by all laws; more in a large tree, in proportion to it."""
 
@@ -222,7 +225,7 @@ class Lockstep:
         self, operation: Operation, violations: Iterable[tuple[Law, Violation]]
     ) -> Divergence | None:
         for law, violation in violations:
-            kind = "data" if law.identifier == "bytes" else "law"
+            kind = "data" if law.identifier in OF_CONTENTS else "law"
             return self._divergence(
                 kind, law.identifier, "law", violation.message, operation, violation.paths
             )

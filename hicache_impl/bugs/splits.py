@@ -28,10 +28,12 @@ class DropsPriority(RadixTree):
 
 
 class CutsTheHostCopyEarly(RadixTree):
+    """Of a node on the device: of any other a request loads what is cut at once, and crashes."""
+
     def divide_slots(self, upper: TreeNode, lower: TreeNode, length: int) -> None:
         host = lower.host
         super().divide_slots(upper, lower, length)
-        if host is not None:
+        if host is not None and not lower.evicted:
             early = length - self.page_size
             upper.host, lower.host = host[:early], host[early:]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hicache_impl.bugs.bug import WRITE_BACK, WRITING_THROUGH, Bug
+from hicache_impl.bugs.bug import ANY_WRITE_POLICY, WRITE_BACK, WRITING_THROUGH, Bug
 from hicache_impl.native.eviction import DeviceEviction
 from hicache_impl.native.loading import Loads
 from hicache_impl.native.parts import Kinds
 from hicache_impl.native.pools import Slots
+from hicache_impl.native.requests import Scheduler
 from hicache_impl.native.tree import TreeNode
 from hicache_impl.native.writing import WriteBack, WriteThrough
 
@@ -56,6 +57,13 @@ class LocksForNothing(Loads):
         protected = upkeep.lock(anchor)
         upkeep.unlock(anchor)
         return super().guarded_room(chain, None if quota is None else quota + 2 * protected)
+
+
+class StartsAndForgets(Scheduler):
+    def start_loads(self) -> bool:
+        started = super().start_loads()
+        self.loading = None
+        return started
 
 
 class BacksUpOrphans(WriteThrough):
@@ -121,6 +129,15 @@ TRANSFERS = (
         write_policies=("write_back", "write_through"),
         length=5,
         kinds=Kinds(loads=LoadsFromTheBottom),
+    ),
+    Bug(
+        identifier="forward-does-not-wait-for-the-load",
+        sentence="A forward pass reads what a load brings without waiting for it.",
+        imitates="SGLang #38217",
+        law="read-after-load",
+        write_policies=ANY_WRITE_POLICY,
+        length=4,
+        scheduler=StartsAndForgets,
     ),
     Bug(
         identifier="refused-load-drops-the-host-copy",

@@ -6,7 +6,7 @@ A row can carry the fingerprint of the prefix that it belongs to: K of layer l h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -68,6 +68,14 @@ class KVBuffers:
 
     def contents_of(self, slots: Sequence[int]) -> list[int]:
         return self._decode(self._still(self.words.index_select(1, self._index(slots))))
+
+    def read(self, slots: Sequence[int], wait_layer: Callable[[int], None]) -> list[int]:
+        """As ``contents_of``, by layers; ``wait_layer`` is called before each is read."""
+        index, layers = self._index(slots), []
+        for number, words in enumerate(self.kv):
+            wait_layer(number)
+            layers.append(words.index_select(1, index))
+        return self._decode(self._still(torch.cat(layers)))
 
     def _index(self, slots: Sequence[int]) -> Any:
         return index_of(slots).to(self.words.device)

@@ -14,7 +14,7 @@ import attrs
 
 from hicache_impl.native.cache import HierarchicalCache
 from hicache_impl.native.kv import KVBuffers
-from hicache_impl.native.loading import Load, QueuedLoad
+from hicache_impl.native.loading import Load
 from hicache_impl.native.pools import FreeList
 from hicache_impl.native.requests import Running
 from hicache_impl.native.tree import TreeNode
@@ -318,17 +318,17 @@ class Observer:
         """Writes in flight, started loads, queued loads, each in order."""
         loads = self.cache.loads
         for write in self.cache.writer.pending:
-            yield _transfer("write", True, [path_of(write.node)], write)
+            yield _started("write", [path_of(write.node)], write)
         for load in loads.started:
-            yield _transfer("load", True, map(path_of, load.nodes), load)
+            yield _started("load", map(path_of, load.nodes), load)
         for queued in loads.queued:
-            yield _transfer("load", False, [path_of(queued.node)], queued)
+            anchors = (path_of(queued.node),)
+            yield Transfer("load", False, anchors, tuple(queued.device), tuple(queued.host))
 
 
-def _transfer(
-    kind: str, started: bool, paths: Iterable[Path | None], copied: Write | Load | QueuedLoad
-) -> Transfer:
-    return Transfer(kind, started, tuple(paths), tuple(copied.device), tuple(copied.host))
+def _started(kind: str, paths: Iterable[Path | None], copied: Write | Load) -> Transfer:
+    device, host = tuple(copied.device), tuple(copied.host)
+    return Transfer(kind, True, tuple(paths), device, host, arrived=copied.transfer.done())
 
 
 def _request(request: Running, anchor: Path | None) -> Request:
@@ -339,6 +339,7 @@ def _request(request: Running, anchor: Path | None) -> Request:
         request.protected,
         anchor,
         tuple(request.row),
+        request.read,
     )
 
 

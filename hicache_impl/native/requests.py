@@ -1,7 +1,8 @@
 """What a scheduler does with requests: admit, compute, decode, and give the KV to the cache.
 
 The forward pass is a function of yours: ``compute(request, start, slots)`` puts the KV of the
-tokens from ``start`` on into ``slots``. The one that is used without yours stamps fingerprints.
+tokens from ``start`` on into ``slots``, and calls ``request.wait_layer`` before it reads a layer of
+those before. The one that is used without yours reads and stamps fingerprints.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TypeAlias
 import attrs
 
 from hicache_impl.native.cache import HierarchicalCache, Match
+from hicache_impl.native.loading import Load
 from hicache_impl.native.pools import Slots
 from hicache_impl.native.tree import Tokens, TreeNode
 from hicache_model.fingerprint import fingerprints
@@ -32,6 +34,7 @@ class Running:
 
     The first ``protected`` slots are the cache's, kept by a lock on ``anchor``. When it was
     admitted, ``found`` tokens were on the device and ``loaded`` more came from the host.
+    Its last forward pass waited for ``loading`` and found ``read`` in the row.
     """
 
     tokens: Tokens
@@ -43,6 +46,8 @@ class Running:
     anchor: TreeNode
     found: int
     loaded: int
+    loading: Load | None = None
+    read: tuple[int, ...] = ()
 
     @property
     def computed(self) -> int:
@@ -53,16 +58,25 @@ class Running:
         """Prompt tokens that are still to be computed."""
         return self.prompt_length - len(self.row)
 
+    def wait_layer(self, layer: int) -> None:
+        """What is computed next sees this layer of everything in the row."""
+        if self.loading is not None:
+            self.loading.wait_layer(layer)
+
 
 Compute: TypeAlias = Callable[[Running, int, Slots], None]
 
 
 class Scheduler:
-    """Requests by number. NoRoom comes out where the device is too small for what runs."""
+    """Requests by number. NoRoom comes out where the device is too small for what runs.
+
+    ``loading`` is the load that the next forward pass waits for, and with it for those before.
+    """
 
     def __init__(self, cache: HierarchicalCache, compute: Compute | None = None) -> None:
         self.cache = cache
-        self.compute = compute or self._stamp
+        self.compute = compute or self._forward
+        self.loading: Load | None = None
         self.running: dict[int, Running] = {}
 
     def begin(
@@ -86,13 +100,19 @@ class Scheduler:
             anchor = found.node
         cache.lock(anchor)
         cache.unlock(first)
-        cache.start_loads()
+        self.start_loads()
         row = [*found.slots, *loaded]
         counts = len(found.slots), len(loaded)
         request = Running(prompt, len(prompt), namespace, priority, row, len(row), anchor, *counts)
         self.running[number] = request
         self._prefill(request, chunk)
         return request
+
+    def start_loads(self) -> bool:
+        """Start the loads that are queued; whether there were any."""
+        load = self.cache.start_loads()
+        self.loading = load or self.loading
+        return load is not None
 
     def extend(self, number: int, chunk: int) -> None:
         """Give what is computed to the cache, then compute up to ``chunk`` more prompt tokens."""
@@ -152,6 +172,7 @@ class Scheduler:
     def _compute(self, request: Running, slots: Slots) -> None:
         start = len(request.row)
         request.row.extend(slots)
+        request.loading, self.loading = self.loading, None
         self.compute(request, start, slots)
 
     def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
@@ -177,7 +198,9 @@ class Scheduler:
         """Of what the cache had ``already``, the request's own slots go."""
         self.cache.free(request.row[request.protected : already])
 
-    def _stamp(self, request: Running, start: int, slots: Slots) -> None:
-        """Stands for a forward pass."""
+    def _forward(self, request: Running, start: int, slots: Slots) -> None:
+        """Reads every layer of what was computed before, and writes the new tokens' KV."""
+        kv = self.cache.parts.device_kv
+        request.read = tuple(kv.read(request.row[:start], request.wait_layer))
         values = fingerprints(request.namespace, request.tokens)[start : start + len(slots)]
-        self.cache.parts.device_kv.stamp(slots, values)
+        kv.stamp(slots, values)

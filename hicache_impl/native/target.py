@@ -130,7 +130,7 @@ class NativeTarget:
         return LoadedBack(len(self.cache.load_back(found.node, o.quota)))
 
     def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
-        return LoadsStarted(self.cache.start_loads() is not None)
+        return LoadsStarted(self.scheduler.start_loads())
 
     def _complete_writes(self, o: op.CompleteWrites) -> Done:
         self.cache.complete_writes(o.count)

@@ -4,6 +4,9 @@ A stream is a queue of actions in the order in which they were issued: copies, m
 waits for other streams. The default stream runs at once. A side stream runs when the test advances
 it, or when somebody synchronizes with one of its events.
 
+What the default stream waits for has its bytes from then on. That the host sees the event as done
+is another matter, and still the test's: a server issues a forward pass and goes on before it ran.
+
 Copies move their bytes when they are reached (``late``) or when they are issued (``early``); on a
 GPU either may happen. The event after a copy is done in both cases only once it is reached.
 """
@@ -43,6 +46,8 @@ class Copy:
             self.moved = True
             self.move()
 
+    bring = run
+
 
 class Marker:
     """A place in a stream: what ``Event.record`` leaves there.
@@ -61,6 +66,9 @@ class Marker:
     def run(self) -> None:
         self.passed = True
 
+    def bring(self) -> None:
+        """Nothing to move; it stays to be passed."""
+
 
 class Wait:
     """The stream goes no further before ``marker`` has been passed on its own stream."""
@@ -72,6 +80,9 @@ class Wait:
 
     def run(self) -> None:
         self.marker.stream.run_until(self.marker)
+
+    def bring(self) -> None:
+        self.marker.stream.bring_until(self.marker)
 
 
 class Stream:
@@ -87,7 +98,7 @@ class Stream:
 
     def issue(self, action: Copy | Marker | Wait) -> None:
         if self.immediate:
-            action.run()
+            action.bring() if isinstance(action, Wait) else action.run()
             return
         if isinstance(action, Wait):
             self.transfer = []
@@ -100,6 +111,13 @@ class Stream:
     def run_until(self, marker: Marker) -> None:
         while not marker.passed:
             self.actions.popleft().run()
+
+    def bring_until(self, marker: Marker) -> None:
+        """Move the bytes of all that was issued before ``marker``, which is not passed by that."""
+        for action in () if marker.passed else self.actions:
+            if action is marker:
+                return
+            action.bring()
 
     def buffer_at(self, address: int) -> torch.Tensor:
         """The registered buffer that starts at this address (tables of pointers)."""

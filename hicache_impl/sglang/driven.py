@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.forward import Forward
 from hicache_model import operations as op
 from hicache_model.outcomes import Done, Evicted, LoadsStarted, Outcome
 from hicache_model.snapshot import Path, Snapshot
@@ -22,6 +23,7 @@ class DrivenTarget:
     _cache: Any
     _locks: list[Any]
     _host_locks: list[Any]
+    _forward: Forward
     _observer: Any
     _fresh: bool
     _perform: dict[type[Any], Callable[[Any], Outcome]]
@@ -56,7 +58,7 @@ class DrivenTarget:
         return Done()
 
     def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
-        return LoadsStarted(self._cache.ready_to_load_host_cache() >= 0)
+        return LoadsStarted(self._forward.loads_started(self._cache.ready_to_load_host_cache()))
 
     def _complete_writes(self, o: op.CompleteWrites) -> Done:
         return self._complete(self.parts.controller.ack_write_queue[: o.count])

@@ -14,6 +14,7 @@ from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts, build
 from hicache_impl.sglang.differences import Calls
 from hicache_impl.sglang.driven import DrivenTarget
+from hicache_impl.sglang.forward import Forward
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, Observer, slots_of
 from hicache_impl.sglang.requests import Scheduler
@@ -43,7 +44,8 @@ class HiRadixTarget(DrivenTarget):
         self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
         self._locks: list[Any] = []
         self._host_locks: list[Any] = []
-        scheduler = Scheduler(self._calls, self._device_kv)
+        self._forward = Forward(parts, self._device_kv)
+        scheduler = Scheduler(self._calls, self._device_kv, self._forward)
         self._observer = Observer(
             self._calls, self._device_kv, scheduler.running, self._locks, self._host_locks
         )

@@ -47,6 +47,7 @@ class Running(Protocol):
     req: Any
     tokens: tuple[int, ...]
     namespace: str | None
+    read: Slots
 
     @property
     def home(self) -> Any: ...
@@ -68,6 +69,7 @@ class Buffers:
     def __init__(self, keys: Iterable[Any], values: Iterable[Any]) -> None:
         self.views = [buffer.view(-1) for pair in zip(keys, values, strict=True) for buffer in pair]
         self.factors = [(1 - i % 2 * 2) * (i // 2 * 2 + 1) for i in range(len(self.views))]
+        self.layers = len(self.views) // 2
         self._versions: list[int] = []
         self._content: list[int] = []
 
@@ -80,14 +82,15 @@ class Buffers:
         """The content of every slot; the same list again while no buffer was written to."""
         versions = [view._version for view in self.views]
         if fresh or versions != self._versions:
-            self._versions, self._content = versions, self._decode(*self.views)
+            self._versions, self._content = versions, self.decode(*self.views)
         return self._content
 
     def read_at(self, slots: Slots) -> list[int]:
         chosen = torch.tensor(slots, dtype=torch.int64)
-        return self._decode(*(view[chosen] for view in self.views))
+        return self.decode(*(view[chosen] for view in self.views))
 
-    def _decode(self, key: Any, *others: Any) -> list[int]:
+    def decode(self, key: Any, *others: Any) -> list[int]:
+        """The fingerprint in each row; of each layer K, then V."""
         content: list[int] = key.tolist()
         for other, factor in zip(others, self.factors[1:], strict=True):
             if other.tolist() != [number * factor for number in content]:
@@ -463,7 +466,8 @@ class Observer:
         device, host = (source, target) if kind == "write" else (target, source)
         published = self._published(ack.node_ids, path_of) if kind == "write" else None
         anchors = tuple(map(path_of, nodes))
-        return Transfer(kind, True, anchors, device, host, published=published)
+        arrived = all(copy.moved for copy in ack.finish_event.marker.copies)
+        return Transfer(kind, True, anchors, device, host, published=published, arrived=arrived)
 
     def _queued(self, queued: Any, path_of: PathOf) -> Transfer:
         anchors = tuple([path_of(self._loading(number)) for number in queued.node_ids])
@@ -535,6 +539,7 @@ def _projected(request: Running, table: Any, anchor: Path | None) -> Request:
         home.cache_protected_len,
         anchor,
         slots_of(table[home.req_pool_idx, : request.computed]),
+        request.read,
     )
 
 

@@ -17,9 +17,11 @@ from hicache_impl.sglang.request_slots import RequestSlots
 from hicache_model import operations as op
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
+from hicache_model.snapshot import Slots
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.differences import Calls
+    from hicache_impl.sglang.forward import Forward
     from hicache_impl.sglang.observe import Buffers
 
 # -- the request, as the cache's own methods read it -----------------------------------------------
@@ -170,12 +172,16 @@ class KvReq(Req):
 
 @attrs.define(slots=True)
 class Running:
-    """A request between admission and end. ``tokens`` is the prompt and what was decoded."""
+    """A request between admission and end. ``tokens`` is the prompt and what was decoded.
+
+    ``read`` is the KV that its last forward pass read, of what was computed before.
+    """
 
     req: Any
     prompt_length: int
     tokens: tuple[int, ...]
     namespace: str | None
+    read: Slots = ()
 
     @property
     def home(self) -> Any:
@@ -189,8 +195,8 @@ class Running:
 class Scheduler(RequestSlots):
     """Plays one request at a time; a batch of a real server holds several."""
 
-    def __init__(self, calls: Calls, device_kv: Buffers) -> None:
-        self.calls, self.device_kv = calls, device_kv
+    def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
+        self.calls, self.device_kv, self.forward = calls, device_kv, forward
         self.running: dict[int, Running] = {}
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
@@ -208,7 +214,7 @@ class Scheduler(RequestSlots):
             req.prefix_indices = torch.cat([req.prefix_indices, loaded])
         cache.inc_lock_ref(req.last_node)
         cache.dec_lock_ref(first)
-        cache.ready_to_load_host_cache()
+        self.forward.loads_started(cache.ready_to_load_host_cache())
         prefix_length = req.home.cache_protected_len = len(req.prefix_indices)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         self._take_row(request)
@@ -276,7 +282,9 @@ class Scheduler(RequestSlots):
     def _compute(self, request: Running, slots: Any) -> None:
         """The forward pass over the next ``len(slots)`` tokens."""
         start, end = request.computed, request.computed + len(slots)
-        self.calls.rows.write((request.home.req_pool_idx, slice(start, end)), slots)
+        number, rows = request.home.req_pool_idx, self.calls.rows
+        rows.write((number, slice(start, end)), slots)
+        request.read = self.forward.read(rows.req_to_token[number, :start])
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
         request.home.kv_committed_len = end

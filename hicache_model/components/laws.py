@@ -129,12 +129,9 @@ def _mapping(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
     taught_by="SGLang #27586, #36081",
 )
 def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
-    moving = {
-        ("device", s) for t in step.after.transfers if t.kind == "load" for s in t.component_device
-    }
-    moving |= {
-        ("host", s) for t in step.after.transfers if t.kind == "write" for s in t.component_host
-    }
+    under_way = [t for t in step.after.transfers if not t.arrived]
+    moving = {("device", s) for t in under_way if t.kind == "load" for s in t.component_device}
+    moving |= {("host", s) for t in under_way if t.kind == "write" for s in t.component_host}
     for node, mine in nodes:
         due = fingerprints(*node.path)[-_weight(step, node) :]
         for tier, slots, content in (

@@ -45,6 +45,7 @@ MEAN = {
     "reset-keeps-the-host": 114,
     "load-does-not-hold-its-pages": 1936,
     "load-mixes-up-its-nodes": 665,
+    "forward-does-not-wait-for-the-load": 942,
     "refused-load-drops-the-host-copy": 267,
     "load-adds-locks-to-its-quota": 1556,
     "child-is-backed-up-first": 760,

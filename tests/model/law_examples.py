@@ -364,6 +364,12 @@ def _content() -> Iterator[Example]:
         after(device_kv=lambda s: {**_content_of(s), s.requests[0].row[0]: 5}),
     )
     yield Example(
+        "a forward pass reads other KV",
+        "read-after-load",
+        PREFILLING,
+        after(requests=lambda s: {0: attrs.evolve(s.requests[0], read=(5,))}),
+    )
+    yield Example(
         "a lookup answers what another namespace has",
         "namespace-isolation",
         (ops.Insert((1,), "a"), ops.Match((1,))),

@@ -1,7 +1,7 @@
 """The bank of planted bugs: edits of a real release's cache, each with the laws that must find it.
 
-One file for each kind: leaves, counts, memory, tiers, answers, window, states. Each is a mistake
-that somebody could make, or has made, in the upkeep that a hierarchical cache does by hand.
+One file for each kind: leaves, counts, memory, tiers, forward, answers, window, states. Each is a
+mistake that somebody could make, or has made, in the upkeep that a hierarchical cache does by hand.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from tests.planted.answers import ANSWERS
 from tests.planted.bug import Planted
 from tests.planted.counts import COUNTS
 from tests.planted.equivalent import EQUIVALENT
+from tests.planted.forward import FORWARD
 from tests.planted.leaves import LEAVES
 from tests.planted.memory import MEMORY
 from tests.planted.states import STATES
@@ -19,6 +20,7 @@ from tests.planted.tiers import TIERS
 from tests.planted.window import WINDOW
 
 BANK: Mapping[str, Planted] = {
-    bug.name: bug for bug in (*LEAVES, *COUNTS, *MEMORY, *TIERS, *ANSWERS, *WINDOW, *STATES)
+    bug.name: bug
+    for bug in (*LEAVES, *COUNTS, *MEMORY, *TIERS, *FORWARD, *ANSWERS, *WINDOW, *STATES)
 }
 HARMLESS: Mapping[str, Planted] = {entry.bug.name: entry.bug for entry in EQUIVALENT}

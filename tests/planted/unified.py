@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from hicache_verify.campaigns.cells import Cell
 from tests.planted.bug import BACK, CONTROLLER, SELECTIVE, THROUGH, Edit, Planted
+from tests.planted.forward import DEVICE_POOL
 
 RELEASE = "0.5.23"
 
@@ -158,6 +159,19 @@ _TABLE = (
         """
 @@ finish_load_back
 -                node.load_back_pending_id = None
+""",
+    ),
+    planted(
+        "keys_are_handed_out_without_a_wait",
+        BACK,
+        ("read-after-load",),
+        DEVICE_POOL,
+        """
+@@ MHATokenToKVPool.get_key_buffer
+         # same applies to get_value_buffer and get_kv_buffer
+-        if self.layer_transfer_counter is not None:
+-            self.layer_transfer_counter.wait_until(layer_id - self.start_layer)
+         return self._get_key_buffer(layer_id)
 """,
     ),
     planted(

@@ -145,14 +145,14 @@ class TestPrefill:
         other = {"7 8 9 10 11 12 13 14": "host H"}
         assert steps[4].outcome == Admitted(0, 2 * page)
         assert [s.nodes for s in steps[4:]] == [
-            {"1 2": "device? host lock=2", "1 2 3": "device lock=1", **other},
+            {"1 2": "device host lock=2", "1 2 3": "device lock=1", **other},
             {"1 2": "device host lock=1", "1 2 3": "device lock=1", **other},
             {"1 2": "device host", "1 2 3": "device D", **other},
         ]
         assert [s["transfers"] for s in steps[4:]] == [["load of 2: 1 2"], [], []]
         whole = f"{n} of {n}, protected {n}, at 1 2 3"
         assert [s["requests"] for s in steps[4:]] == [
-            {"0": f"{whole}, wrong bytes"},  # still on their way
+            {"0": whole},  # its forward pass waited, though nobody has acknowledged the load
             {"0": whole},
             {},
         ]

@@ -16,20 +16,26 @@ from hicache_impl.sglang.unified.request import Req
 from hicache_model import operations as op
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
+from hicache_model.snapshot import Slots
 
 if TYPE_CHECKING:
+    from hicache_impl.sglang.forward import Forward
     from hicache_impl.sglang.observe import Buffers
     from hicache_impl.sglang.unified.calls import Calls
 
 
 @attrs.define(slots=True)
 class Running:
-    """A request between admission and end. ``tokens`` is the prompt and what was decoded."""
+    """A request between admission and end. ``tokens`` is the prompt and what was decoded.
+
+    ``read`` is the KV that its last forward pass read, of what was computed before.
+    """
 
     req: Req
     prompt_length: int
     tokens: tuple[int, ...]
     namespace: str | None
+    read: Slots = ()
 
     @property
     def home(self) -> Any:
@@ -43,8 +49,8 @@ class Running:
 class Scheduler(RequestSlots):
     """Plays one request at a time; a batch of a real server holds several."""
 
-    def __init__(self, calls: Calls, device_kv: Buffers) -> None:
-        self.calls, self.device_kv = calls, device_kv
+    def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
+        self.calls, self.device_kv, self.forward = calls, device_kv, forward
         self.running: dict[int, Running] = {}
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
@@ -63,7 +69,7 @@ class Scheduler(RequestSlots):
         req.home.cache_protected_len = req.prefix_len
         calls.ways.lock_request(calls, req)
         calls.unlock(admission)
-        calls.cache.ready_to_load_host_cache()
+        self.forward.loads_started(calls.cache.ready_to_load_host_cache())
         self._take_row(request)
         self.running[o.request] = request
         loaded_length = req.prefix_len - device_length
@@ -146,7 +152,9 @@ class Scheduler(RequestSlots):
     def _compute(self, request: Running, slots: Any) -> None:
         """The forward pass over the next ``len(slots)`` tokens."""
         start, end = request.computed, request.computed + len(slots)
-        self.calls.rows.write((request.home.req_pool_idx, slice(start, end)), slots)
+        number, rows = request.home.req_pool_idx, self.calls.rows
+        rows.write((number, slice(start, end)), slots)
+        request.read = self.forward.read(rows.req_to_token[number, :start])
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
         self.calls.write_component(slots, values)

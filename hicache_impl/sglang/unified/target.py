@@ -15,6 +15,7 @@ import attrs
 from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.driven import DrivenTarget
+from hicache_impl.sglang.forward import Forward
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.observe import Buffers, slots_of
 from hicache_impl.sglang.releases import Range
@@ -86,7 +87,8 @@ class UnifiedTarget(DrivenTarget):
         self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
         self._locks: list[Held] = []
         self._host_locks: list[Held] = []
-        scheduler = Scheduler(self._calls, self._device_kv)
+        self._forward = Forward(parts, self._device_kv)
+        scheduler = Scheduler(self._calls, self._device_kv, self._forward)
         self._observer = make_observer(
             self._calls,
             self._device_kv,
