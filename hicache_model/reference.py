@@ -196,11 +196,11 @@ class Reference:
             node.host_lock += pins
             self.tree.changed.add(node)
 
-    def _hold(self, node: TreeNode, holder: Holder) -> None:
+    def hold(self, node: TreeNode, holder: Holder) -> None:
         self.tree.hold(node, 1)
         self.component.hold(node, holder)
 
-    def _let_go(self, node: TreeNode, holder: Holder) -> None:
+    def let_go(self, node: TreeNode, holder: Holder) -> None:
         self.tree.hold(node, -1)
         self.component.release(node, holder)
 
@@ -438,7 +438,7 @@ class Reference:
             self._queue_write(node)
 
     def _queue_write(self, node: TreeNode) -> None:
-        self._hold(node, WRITE)
+        self.hold(node, WRITE)
         self.queued_writes.append(node)
         if self.dialect.writes_start == "one_by_one":
             self._start_writes()
@@ -458,10 +458,11 @@ class Reference:
         total, beside = sum(member.length for member in chain), self.component.missing(anchor)
         pinned = chain or [anchor] if self.write_back or anchor.on_host else []
         evictable = self.sizes()[0]
-        self._hold(anchor, DECISION)
+        self.hold(anchor, DECISION)
         newly_protected = evictable - self.sizes()[0]
         self._pin(pinned, 1)
         self.component.pin(anchor, DECISION)
+        self.component.prepares_load(anchor)
         loaded = (total >= self.configuration.load_back_threshold or bool(beside)) and (
             quota is None or total <= quota - newly_protected
         )
@@ -474,11 +475,13 @@ class Reference:
             loaded = self.device_free() >= total
         if loaded and beside:
             loaded = self.component.make_room(beside)
-        self._let_go(anchor, DECISION)
+        self.let_go(anchor, DECISION)
         self._pin(pinned, -1)
         self.component.unpin(anchor, DECISION)
         if loaded:
             self._queue_load(anchor, chain, beside)
+        else:
+            self.component.load_called_off()
         return loaded
 
     def _queue_load(self, anchor: TreeNode, chain: list[TreeNode], beside: list[TreeNode]) -> None:
@@ -487,7 +490,7 @@ class Reference:
             member.transfer = "queued load"
         self.component.load(beside, anchor, chain)
         self.queued_loads.append(anchor)
-        self._hold(anchor, LOAD)
+        self.hold(anchor, LOAD)
         if self.dialect.load_pins == "anchor_until_ack":
             self.component.pin(anchor, LOAD)
             if self.write_back or anchor.on_host:
@@ -599,13 +602,13 @@ class Reference:
         node = self._find(self.tree.whole_pages(op.namespace, op.tokens)).on_device
         if node is not self.tree.root:
             self.locks.append(node)
-            self._hold(node, LOCK)
+            self.hold(node, LOCK)
         return Done()
 
     def _op_unlock(self, op: ops.Unlock) -> Outcome:
         node = self.tree.by_path[Path(op.namespace, op.tokens)]
         self.locks.remove(node)
-        self._let_go(node, LOCK)
+        self.let_go(node, LOCK)
         return Done()
 
     def _op_lock_host(self, op: ops.LockHost) -> Outcome:
@@ -636,7 +639,7 @@ class Reference:
     def _complete_writes(self, count: int) -> None:
         for nodes in self.writes[:count]:
             for node in nodes:
-                self._let_go(node, WRITE)
+                self.let_go(node, WRITE)
                 _mark(node, "write", None)
                 for covered in self.component.written(node):
                     self._note_duplicate(covered)
@@ -651,7 +654,7 @@ class Reference:
         return Done()
 
     def _end_load(self, anchor: TreeNode) -> None:
-        self._let_go(anchor, LOAD)
+        self.let_go(anchor, LOAD)
         self.component.loaded(anchor)
         if self.dialect.load_pins == "anchor_until_ack":
             self.component.unpin(anchor, LOAD)
@@ -670,11 +673,12 @@ class Reference:
 
     def _op_begin_request(self, op: ops.BeginRequest) -> Outcome:
         found = self._find(self.tree.whole_pages(op.namespace, op.tokens[:-1]))
-        self._hold(found.on_device, DECISION)
+        self.component.begins(found.node)
+        self.hold(found.on_device, DECISION)
         loaded = self._load_found(found)
         anchor = found.node if loaded else found.on_device
-        self._hold(anchor, op.request)
-        self._let_go(found.on_device, DECISION)
+        self.hold(anchor, op.request)
+        self.let_go(found.on_device, DECISION)
         self._op_start_loads()
         prefix = found.device + loaded
         running = Running(
@@ -688,6 +692,7 @@ class Reference:
             number=op.request,
             branch=found.visited if found.visited > found.device + found.host else None,
         )
+        self.component.takes_row()
         self.requests[op.request] = running
         try:
             self._compute(running, min(op.chunk, len(op.tokens) - prefix))
@@ -742,7 +747,7 @@ class Reference:
 
     def _release(self, running: Running) -> None:
         assert running.anchor is not None
-        self._let_go(running.anchor, running.number)
+        self.let_go(running.anchor, running.number)
 
     def _compute(self, running: Running, length: int) -> None:
         """A forward pass over ``length`` prompt tokens; a complete prompt goes to the tree."""
@@ -781,7 +786,7 @@ class Reference:
         else:
             node = self.tree.by_path.get(path, self.tree.root)
         self._release(running)
-        self._hold(node, running.number)
+        self.hold(node, running.number)
         running.anchor, running.protected = node, len(node.path.tokens)
         self.component.inserted_by(running, path)
 

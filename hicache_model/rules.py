@@ -121,8 +121,6 @@ def _reset(reference: Reference, op: ops.Reset) -> str | None:
 
 def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     configuration = reference.configuration
-    if configuration.component == "mamba":
-        return "requests are not run with component mamba; its operations are those on the cache"
     if op.request in reference.requests:
         return f"request {op.request} runs already"
     if len(reference.requests) >= configuration.requests:
@@ -142,7 +140,7 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     device = reference.component.usable_length(on_path, device)
     needed = len(op.tokens) - device + (reference.page_size if reference.page_size > 1 else 0)
     return _no_room(reference, needed, unlocked) or reference.component.no_room(
-        needed, on_path, inserts=1 + (op.chunk >= len(op.tokens))
+        needed, on_path, inserts=2
     )
 
 

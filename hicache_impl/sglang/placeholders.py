@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import attrs
+import torch
 
 from hicache_impl.sglang.clock import CountingClock
 from hicache_impl.sglang.copies import kernels
@@ -196,6 +197,7 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
         "is_pin_memory_available": _answer(False),
         "cpu_has_amx_support": _answer(False),
         "assert_int64_array": _check_int64,
+        "async_h2d": lambda numbers, dtype, device: torch.tensor(numbers, dtype=dtype),
     }
     jit = {
         "jit": _decorator(_Kernel),

@@ -82,6 +82,18 @@ class Component:
 
     # -- requests ----------------------------------------------------------------------------------
 
+    def begins(self, node: TreeNode) -> None:
+        """A request begins, and its lookup ended on ``node``."""
+
+    def prepares_load(self, anchor: TreeNode) -> None:
+        """What is above ``anchor`` is held, and about to be loaded."""
+
+    def load_called_off(self) -> None:
+        """After ``prepares_load`` nothing was loaded."""
+
+    def takes_row(self) -> None:
+        """The request that begins counts as running from now on."""
+
     def insert_length(self, running: Running) -> int:
         """How much of what a request has computed its next insert gives to the tree."""
         return running.computed

@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING
 
 from hicache_model.components.auxiliary import Auxiliary, facts
 from hicache_model.components.component import Shared
-from hicache_model.components.facts import Facts
+from hicache_model.components.facts import DECISION, Facts
 
 if TYPE_CHECKING:
+    from hicache_model.notes import Running
     from hicache_model.tree import TreeNode
 
 
 class Mamba(Auxiliary):
     """The component ``mamba``; its pool is counted in states."""
+
+    def forget(self) -> None:
+        super().forget()
+        self.begins_now = False
+        self.taken = 0  # by the request that begins
 
     def covered(self, node: TreeNode) -> int:
         return max(0, len(node.path.tokens) - 1)
@@ -69,16 +75,52 @@ class Mamba(Auxiliary):
             self.put(node)
         self.reference.tree.touch(node)
 
+    # -- requests ----------------------------------------------------------------------------------
+
+    def begins(self, node: TreeNode) -> None:
+        """What was found on the device is copied to a state of the request's own at once."""
+        self.begins_now = True
+        if node.parent is not None and facts(node).on_device:
+            self.reference.hold(node, DECISION)
+            self._take()
+            self.reference.let_go(node, DECISION)
+
+    def _take(self) -> None:
+        if not self.device_room():
+            self.evict_device(1)
+        self.taken = 1
+
+    def prepares_load(self, anchor: TreeNode) -> None:
+        """A state that only the host has is loaded twice: for the tree and for the request."""
+        if self.begins_now and not self.taken and self.missing(anchor):
+            self._take()
+
+    def load_called_off(self) -> None:
+        self.taken = 0
+
+    def takes_row(self) -> None:
+        if not self.taken:
+            self._take()
+        self.begins_now, self.taken = False, 0
+
+    def goes_on(self, running: Running) -> None:
+        """The tree gets a copy, for which there is room before it is made."""
+        if not self.device_room():
+            self.evict_device(1)
+
+    def start_of(self, running: Running) -> int:
+        return running.computed - 1
+
+    def of_requests(self) -> int:
+        return len(self.reference.requests) + self.taken
+
     # -- memory and transfers ----------------------------------------------------------------------
 
     def tokens_of_room(self) -> int | None:
         return None if self.device_room() else 0
 
-    def of_requests(self) -> int:
-        return len(self.reference.requests)
-
     def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
-        """One for the tree each time that the request goes on."""
+        """One for the tree each time that the request goes on, and its own when it begins."""
         return self.short_of(inserts, on_path)
 
     def unbacked(self, node: TreeNode) -> list[TreeNode]:

@@ -113,6 +113,14 @@ class Calls:
     def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
         return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))
 
+    def match_for(self, req: Req, tokens: Iterable[int], namespace: str | None) -> Any:
+        """The lookup of a request that begins, which copies what it needs of a state."""
+        component = self.parts.component
+        states = component is not None and component.has_states
+        named = {"cow_mamba": True, "req": req} if states else {}
+        key = self.key(tokens, namespace)
+        return self.cache.match_prefix(self.base.MatchPrefixParams(key=key, **named))
+
     def matched_slots(self, matched: Any) -> Any:
         """The device slots of what ``matched`` found on the device."""
         return self.ways.matched_slots(self, matched)

@@ -107,6 +107,8 @@ class WithComponent(UnifiedObserver):
     def _started(self, kind: str, ack: Any, nodes: Any, path_of: PathOf) -> Transfer:
         copied = self._copy_of(ack, component=True)
         device, host = copied if kind == "write" else reversed(copied)
+        if kind == "load" and self.parts.has_states:
+            device, host = _of_nodes(device, host)
         seen = super()._started(kind, ack, nodes, path_of)
         return attrs.evolve(seen, component_device=device, component_host=host)
 
@@ -115,6 +117,8 @@ class WithComponent(UnifiedObserver):
         own = [t for t in queued.pool_transfers or () if t.name.value == self.parts.pool]
         device = tuple(slot for t in own for slot in t.device_indices.tolist())
         host = tuple(slot for t in own for slot in t.host_indices.tolist())
+        if kind == "load" and self.parts.has_states:
+            device, host = _of_nodes(device, host)
         return attrs.evolve(seen, component_device=device, component_host=host)
 
     def _slots_of_copy(self, ack: Any) -> tuple[Slots, Slots]:
@@ -225,6 +229,17 @@ class RustComponentObserver(WithComponent, RustObserver):
 def _component(calls: Calls) -> ComponentParts:
     assert calls.parts.component is not None
     return calls.parts.component
+
+
+def _of_nodes(device: Slots, host: Slots) -> tuple[Slots, Slots]:
+    """Of a load of states without the second copy of each, which is a request's.
+
+    Who computes on it has waited for it; its acknowledgement means nothing to the request.
+    """
+    first: dict[int, int] = {}
+    for target, source in zip(device, host, strict=True):
+        first.setdefault(source, target)
+    return tuple(first.values()), tuple(first)
 
 
 def _slots(tensor: Any) -> Slots | None:

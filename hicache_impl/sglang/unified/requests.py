@@ -13,6 +13,7 @@ import attrs
 
 from hicache_impl.sglang.request_slots import RequestSlots
 from hicache_impl.sglang.unified.request import Req
+from hicache_impl.sglang.unified.request_states import RequestStates
 from hicache_model import operations as op
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
@@ -51,6 +52,8 @@ class Scheduler(RequestSlots):
 
     def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
         self.calls, self.device_kv, self.forward = calls, device_kv, forward
+        component = calls.parts.component
+        self.states = RequestStates(calls) if component and component.has_states else None
         self.running: dict[int, Running] = {}
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
@@ -59,7 +62,7 @@ class Scheduler(RequestSlots):
         space = calls.namespace(o.namespace)
         req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
-        matched = calls.match(o.tokens[:-1], o.namespace)
+        matched = calls.match_for(req, o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
         req.swa_branching_seqlen = getattr(matched, "swa_branching_seqlen", None)
         device_length = req.prefix_len = calls.ways.matched_length(matched)
@@ -84,7 +87,11 @@ class Scheduler(RequestSlots):
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
-        if self.calls.parts.component and request.computed > request.prompt_length:
+        if (
+            self.calls.parts.component
+            and self.states is None
+            and request.computed > request.prompt_length
+        ):
             self._give_back(request)
         self.calls.evict_for(self.calls.page_size)
         slots = self._decode_slots(request)
@@ -126,6 +133,8 @@ class Scheduler(RequestSlots):
         """A row of req_to_token, with the prefix in it."""
         calls, req = self.calls, request.req
         prefix = calls.ways.prefix(calls, req)
+        if self.states is not None:
+            self.states.take(req)
         if calls.rows.alloc([req]) is None:
             raise RuntimeError("more requests than rows in req_to_token_pool")
         calls.rows.write((req.home.req_pool_idx, slice(0, len(prefix))), prefix)
@@ -158,6 +167,8 @@ class Scheduler(RequestSlots):
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
         self.calls.write_component(slots, values)
+        if self.states is not None:
+            self.states.compute(request, start, end)
         request.req.computed(end)
 
     def _release(self, number: int, checkpoint: bool) -> Done:

@@ -1,0 +1,47 @@
+"""The state of a running request: where it comes from, and what the forward pass makes of it.
+
+Sources: mem_cache/allocation.py (``ensure_mamba_capacity``), schedule_batch.py (what is left to do
+when a batch is prepared) and memory_pool.py (``copy_mamba_state``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hicache_impl.sglang.observe import slots_of
+from hicache_model.fingerprint import fingerprints
+
+if TYPE_CHECKING:
+    from hicache_impl.sglang.unified.calls import Calls
+
+
+class RequestStates:
+    """A state is computed from the one before: a wrong one makes all that follow wrong."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls, self.rows = calls, calls.rows
+        self._allocation = calls.parts.loaded.module("mem_cache.allocation")
+
+    def take(self, req: Any) -> None:
+        """Room for the state of a request that has none yet, before it gets its row."""
+        self._allocation.ensure_mamba_capacity(self.rows, [req], self.calls.cache)
+
+    def compute(self, request: Any, start: int, end: int) -> None:
+        """The forward pass from position ``start`` to ``end``, when what it reads is there."""
+        self.calls.parts.load_stream.move_copies()
+        self._prepare(request.req.kv)
+        slot = request.req.kv.mamba_pool_idx.unsqueeze(0)
+        kv, computed = self.calls.component_kv, fingerprints(request.namespace, request.tokens)
+        assert kv is not None
+        (before,) = kv.read_at(slots_of(slot))
+        due = computed[start - 1] if start else 0
+        self.calls.write_state(slot, computed[end - 1] + before - due)
+
+    def _prepare(self, kv: Any) -> None:
+        """A copy of the state that was found, or nothing where none was."""
+        slot = kv.mamba_pool_idx.unsqueeze(0)
+        if kv.mamba_cow_src_index is not None:
+            self.rows.copy_mamba_state(kv.mamba_cow_src_index, slot)
+        elif kv.mamba_needs_clear:
+            self.rows.mamba_pool.clear_slots(slot)
+        kv.mamba_cow_src_index, kv.mamba_needs_clear = None, False
