@@ -748,8 +748,8 @@ ROWS: tuple[Row, ...] = (
         "always",
         "0.5.12",
         "0.5.22",
-        "What an insert brings of a component to a node that is backed up is written at once, "
-        "under write_back too; an eviction that comes short waits for it.",
+        "What an insert brings of a component to a node that is backed up is written at once, a "
+        "window under write_back too; an eviction that comes short waits for it.",
         "unified_cache/unified_tree_core.py, _should_backup_after_insert (0.5.22)",
         UNIFIED,
     ),

@@ -22,6 +22,7 @@ from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.placeholders import Settings
 
 DTYPE = torch.int64
+PAGE_FIRST = "page_first_direct"
 
 
 class Sizes(Protocol):
@@ -229,7 +230,7 @@ _NO_EXTRAS = SimpleNamespace(
 
 def _layout(configuration: Sizes) -> str:
     """The host's; states have one of their own with io backend "direct"."""
-    return "page_first_direct" if configuration.component == "mamba" else "layer_first"
+    return PAGE_FIRST if configuration.component == "mamba" else "layer_first"
 
 
 def _allocator(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
@@ -286,10 +287,19 @@ def finish(parts: Parts, configuration: Sizes) -> None:
         )
 
 
+def by_layer(host_pool: Any) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Keys and values of a host pool of full KV; 0.5.22 lists those of a page first by page."""
+    if host_pool.layout != PAGE_FIRST:
+        return host_pool.k_data_refs, host_pool.v_data_refs
+    layers = range(host_pool.layer_num)
+    keys, values = host_pool.k_buffer, host_pool.v_buffer
+    return [keys[:, layer] for layer in layers], [values[:, layer] for layer in layers]
+
+
 def _buffers(parts: Parts) -> list[torch.Tensor]:
     """One buffer for each layer, K and V, device and host."""
     device, host = parts.device_pool, parts.host_pool
-    tiers = [(device.k_buffer, device.v_buffer), (host.k_data_refs, host.v_data_refs)]
+    tiers = [(device.k_buffer, device.v_buffer), by_layer(host)]
     if parts.component is not None:
         tiers += [parts.component.device_kv, parts.component.host_kv]
     return [buffer for keys, values in tiers for buffer in (*keys, *values)]

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.build import Parts, by_layer
 from hicache_impl.sglang.namespaces import namespace_of
 from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
 
@@ -369,7 +369,7 @@ class Observer:
         self.nodes = self._make_nodes()
         self.device_kv = device_kv
         host_pool = calls.parts.host_pool
-        self.host_kv = Buffers(host_pool.k_data_refs, host_pool.v_data_refs)
+        self.host_kv = Buffers(*by_layer(host_pool))
         self.running, self.locks, self.host_locks = running, locks, host_locks
         self._device_free, self._host_free = FreeList(), FreeList()
         self._copied: dict[Any, tuple[Slots, Slots]] = {}

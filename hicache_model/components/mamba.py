@@ -123,6 +123,10 @@ class Mamba(Auxiliary):
         """One for the tree each time that the request goes on, and its own when it begins."""
         return self.short_of(inserts, on_path)
 
+    def lacks_backup(self, node: TreeNode) -> bool:
+        """Under write_back a state waits for an eviction, in 0.5.22 too."""
+        return not self.reference.write_back and super().lacks_backup(node)
+
     def unbacked(self, node: TreeNode) -> list[TreeNode]:
         return [node] if facts(node).on_device and not facts(node).on_host else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hicache_verify.catalogue import hiradix, unified
+from hicache_verify.catalogue import hiradix, mamba, unified
 from hicache_verify.catalogue.entry import Entry
 
 ENTRIES: tuple[Entry, ...] = (
@@ -25,6 +25,7 @@ ENTRIES: tuple[Entry, ...] = (
     unified.RECLAIM_ORDER,
     unified.SHORT_WINDOW,
     unified.UNAWAITED_WINDOW,
+    mamba.CLEARED_STATE,
 )
 
 

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_unified_rust import on_its_python
 from test_unified_window import RELEASE, hicache_verify
 from test_unified_window import run as run_with
 
 from hicache_model.configuration import Configuration
-from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Lock, Match
+from hicache_model.operations import (
+    BeginRequest,
+    EvictDevice,
+    EvictHost,
+    FinishRequest,
+    Insert,
+    LoadBack,
+    Lock,
+    Match,
+)
 
 
 def run(*script: Any, **sizes: Any) -> list[Any]:
@@ -54,6 +64,23 @@ def test_only_the_last_state_is_loaded_back() -> None:
     assert gone[1]["(1,)"] == [True, False, False, 0]
 
 
+def test_a_request_copies_the_state_it_goes_on_from_and_leaves_its_own_to_the_tree() -> None:
+    _, begun, finished = run(
+        Insert((1,)), BeginRequest(0, (1, 2), 2), FinishRequest(0), component_slots=4
+    )
+    assert begun[0] == {"device_length": 1, "loaded_length": 0}
+    assert begun[3] == 1  # the tree has two, the request one
+    assert finished[3] == 2  # what it would leave is there already
+    assert finished[1] == {"(1,)": [True, True, False, 0], "(1, 2)": [True, True, False, 0]}
+
+
+def test_a_state_that_only_the_host_has_is_loaded_for_the_request_too() -> None:
+    *_, begun = run(Insert((1,)), EvictDevice(1), BeginRequest(0, (1, 2), 2), component_slots=4)
+    assert begun[0] == {"device_length": 0, "loaded_length": 1}
+    assert begun[1]["(1,)"] == [True, True, True, 1]  # until the load is acknowledged
+    assert begun[3] == 1
+
+
 def test_what_states_cannot_be_run_with_is_refused_in_one_line() -> None:
     for options, words in (
         (f"--release {RELEASE} --page-size 4", "has pages of one token, not page size 4"),
@@ -66,10 +93,10 @@ def test_what_states_cannot_be_run_with_is_refused_in_one_line() -> None:
         Configuration(component="mamba", io_backend="kernel")
 
 
-@pytest.mark.parametrize("policy", ["write_back", "write_through"])
-def test_nothing_is_found_in_the_states_of_the_release(policy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
+def test_nothing_is_found_in_the_states_of_the_release(core: str, tmp_path: Path) -> None:
     child = hicache_verify(
-        f"run --release {RELEASE} --cache unified --core python --component mamba --workers 1 "
-        f"--write-policy {policy} --examples 30 --out {tmp_path}"
+        f"run --release {RELEASE} --cache unified --core {core} --component mamba --workers 1 "
+        f"--write-policy write_back,write_through --examples 20 --out {tmp_path}"
     )
     assert child.returncode == 0, child.stdout + child.stderr

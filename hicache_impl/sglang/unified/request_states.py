@@ -23,7 +23,7 @@ class RequestStates:
         self._allocation = calls.parts.loaded.module("mem_cache.allocation")
 
     def take(self, req: Any) -> None:
-        """Room for the state of a request that has none yet, before it gets its row."""
+        """Make room for the state of a request that has none yet, before it gets its row."""
         self._allocation.ensure_mamba_capacity(self.rows, [req], self.calls.cache)
 
     def compute(self, request: Any, start: int, end: int) -> None:

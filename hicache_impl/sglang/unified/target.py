@@ -53,7 +53,7 @@ UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 COMPONENTS_OF = {
     "full": Range(),
     "swa": Range(since="0.5.22"),
-    "mamba": Range(since="0.5.23"),
+    "mamba": Range(since="0.5.22"),
 }
 WITH_COMPONENT: dict[str, type[UnifiedObserver]] = {
     PYTHON_CORE: ComponentObserver,
