@@ -1,14 +1,14 @@
 """The state of a running request: where it comes from, and what the forward pass makes of it.
 
 Sources: mem_cache/allocation.py (``ensure_mamba_capacity``), schedule_batch.py (what is left to do
-when a batch is prepared) and memory_pool.py (``copy_mamba_state``).
+when a batch is prepared) and memory_pool.py (``copy_mamba_state`` and ``mamba2_layer_cache``, which
+wait for what is loaded).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hicache_impl.sglang.observe import slots_of
 from hicache_model.fingerprint import fingerprints
 
 if TYPE_CHECKING:
@@ -27,15 +27,12 @@ class RequestStates:
         self._allocation.ensure_mamba_capacity(self.rows, [req], self.calls.cache)
 
     def compute(self, request: Any, start: int, end: int) -> None:
-        """The forward pass from position ``start`` to ``end``, when what it reads is there."""
-        self.calls.parts.load_stream.move_copies()
+        """The forward pass from position ``start`` to ``end``, which waits for its load by now."""
         self._prepare(request.req.kv)
         slot = request.req.kv.mamba_pool_idx.unsqueeze(0)
-        kv, computed = self.calls.component_kv, fingerprints(request.namespace, request.tokens)
-        assert kv is not None
-        (before,) = kv.read_at(slots_of(slot))
+        computed = fingerprints(request.namespace, request.tokens)
         due = computed[start - 1] if start else 0
-        self.calls.write_state(slot, computed[end - 1] + before - due)
+        self.calls.write_state(slot, computed[end - 1] + self._read(slot) - due)
 
     def _prepare(self, kv: Any) -> None:
         """A copy of the state that was found, or nothing where none was."""
@@ -45,3 +42,13 @@ class RequestStates:
         elif kv.mamba_needs_clear:
             self.rows.mamba_pool.clear_slots(slot)
         kv.mamba_cow_src_index, kv.mamba_needs_clear = None, False
+
+    def _read(self, slot: Any) -> int:
+        """The state as the layers read it, as a fingerprint."""
+        buffers, rows = self.calls.component_kv, []
+        assert buffers is not None
+        for layer in self.rows.mamba_map:
+            cache = self.rows.mamba2_layer_cache(layer)
+            rows += [cache.conv[0].view(-1)[slot], cache.temporal.view(-1)[slot]]
+        (content,) = buffers.decode(*rows)
+        return content
