@@ -745,8 +745,19 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         "component_backup",
-        "always",
+        "with_ancestors",
         "0.5.12",
+        "0.5.21",
+        "What an insert brings of a component to a node that is backed up is written at once, "
+        "under write_back too, and before it the ancestors that have no copy; an eviction that "
+        "comes short waits for them.",
+        "unified_cache/unified_tree_core.py, _insert_tail_step (0.5.21)",
+        UNIFIED,
+    ),
+    Row(
+        "component_backup",
+        "always",
+        "0.5.22",
         "0.5.22",
         "What an insert brings of a component to a node that is backed up is written at once, a "
         "window under write_back too; an eviction that comes short waits for it.",

@@ -289,7 +289,7 @@ class Reference:
     def _demote(self, victim: TreeNode, staged: list[TreeNode]) -> bool:
         """Keep only the host copy, under write_back making one first; False if there is none."""
         if not victim.on_host:
-            if not self.write_back or not self._make_host_copy(victim):
+            if not self.write_back or not self._make_host_copy(victim, waits=True):
                 return False
             if self.dialect.write_back_waits == "at_the_end":
                 self._pin([victim], 1)
@@ -373,7 +373,7 @@ class Reference:
 
     # -- backup and load back ----------------------------------------------------------------------
 
-    def _make_host_copy(self, node: TreeNode) -> bool:
+    def _make_host_copy(self, node: TreeNode, waits: bool) -> bool:
         """Take host room for a copy of ``node``, evicting host leaves when short."""
         free = self.host_free()
         if free < node.length:
@@ -384,7 +384,7 @@ class Reference:
             self.evict_host(node.length if whole else node.length - free)
             if self.host_free() < node.length:
                 return False
-        if not self.component.back_up(node, waits=self.write_back):
+        if not self.component.back_up(node, waits):
             return False
         self._place(node, host=True)
         return True
@@ -392,7 +392,7 @@ class Reference:
     def write_back_now(self, node: TreeNode) -> None:
         """A copy of a node on the host, waited for, if there is room."""
         self.wait_for_writes()
-        if self._make_host_copy(node):
+        if self._make_host_copy(node, waits=True):
             self._note_duplicate(node)
 
     def wait_for_writes(self) -> bool:
@@ -418,23 +418,37 @@ class Reference:
 
     def _back_up(self, node: TreeNode) -> None:
         """Decide on the write of a node, after those of its ancestors that are not backed up."""
-        chain = [node]
-        while chain[-1].parent is not None and not chain[-1].parent.on_host:
-            chain.append(chain[-1].parent)
-        if len(chain) > 1 and self.dialect.backup_of_orphan == "refused":
-            return
-        for member in reversed(chain):
-            if not self._make_host_copy(member):
-                return
-            member.transfer = "write"
-            self._queue_write(member)
+        above = self._without_copy_above(node)
+        if not above or self.dialect.backup_of_orphan != "refused":
+            self._write_all([*above, node])
+
+    def _without_copy_above(self, node: TreeNode) -> list[TreeNode]:
+        """The ancestors up to the first that is backed up, from the top."""
+        chain = []
+        while node.parent is not None and not node.parent.on_host:
+            node = node.parent
+            chain.append(node)
+        return chain[::-1]
+
+    def _write_all(self, nodes: Iterable[TreeNode]) -> bool:
+        """Queue the writes of nodes, as far as there is room for copies; whether there was."""
+        for node in nodes:
+            if not self._make_host_copy(node, waits=False):
+                return False
+            node.transfer = "write"
+            self._queue_write(node)
+        return True
 
     def _back_up_rest(self, node: TreeNode) -> None:
         """What a component has got since ``node`` was backed up is written too."""
-        due = not self.write_back or self.dialect.component_backup == "always"
+        when = self.dialect.component_backup
+        due = not self.write_back or when != "write_through"
         ready = due and node.on_host and node.transfer != "write"
-        lacks = ready and self.component.lacks_backup(node)
-        if lacks and self.component.back_up(node, waits=False):
+        if not (ready and self.component.lacks_backup(node)):
+            return
+        above = self._without_copy_above(node) if when == "with_ancestors" else []
+        written = self._write_all(above) and self.component.lacks_backup(node)
+        if written and self.component.back_up(node, waits=False):
             self._queue_write(node)
 
     def _queue_write(self, node: TreeNode) -> None:

@@ -413,13 +413,21 @@ RECLAIM_ORDER = Entry(
 
 # -- sliding windows -------------------------------------------------------------------------------
 
+
+def _came_short(divergence: Divergence) -> bool:
+    """An eviction that freed too little, or a load back that was refused for it."""
+    if divergence.kind == "law":
+        return divergence.law != "answer"
+    return isinstance(divergence.operation, (LoadBack, BeginRequest))
+
+
 SHORT_WINDOW = Entry(
     identifier="short-window",
     title="A request gives up a part of its window before it inserts",
     references=(),
     laws=("single-owner",),
     write_policies=ANY_POLICY,
-    affected=("0.5.22",),
+    affected=("0.5.21", "0.5.22"),
     fixed=("0.5.23",),
     shown_on=("0.5.22", "0.5.23"),
     traces=(
@@ -463,9 +471,9 @@ UNAWAITED_WINDOW = Entry(
     identifier="unawaited-window",
     title="An eviction comes short of windows that it only has to wait for",
     references=(),
-    laws=("component-progress",),
+    laws=("component-progress", "progress", "answer"),
     write_policies=("write_back",),
-    affected=("0.5.22",),
+    affected=("0.5.21", "0.5.22"),
     fixed=("0.5.23",),
     shown_on=("0.5.22", "0.5.23"),
     traces=(
@@ -494,9 +502,10 @@ UNAWAITED_WINDOW = Entry(
     story=(
         "Under write_back an insert that fills the window of a node whose full KV is backed up "
         "queues a write of the window, which locks the path. An eviction passes locked nodes, and "
-        "waits for the write only at its end: it frees less than asked, and the allocation that "
-        "asked fails although nobody uses the memory. 0.5.23 writes no window then."
+        "waits for the write only at its end: it frees less than asked, and the allocation or the "
+        "load back that asked fails although nobody uses the memory. In 0.5.21 the ancestors "
+        "without a copy are written too. 0.5.23 writes no window then."
     ),
-    looks_like=_broke_its_law,
+    looks_like=_came_short,
     target="sglang-unified",
 )

@@ -12,9 +12,19 @@ import pytest
 from test_hiradix_child import ROOT
 from test_unified_rust import on_its_python
 
-from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Lock, Match, codec
+from hicache_model.operations import (
+    BeginRequest,
+    EvictDevice,
+    EvictHost,
+    Insert,
+    LoadBack,
+    Lock,
+    Match,
+    RetractRequest,
+    codec,
+)
 
-RELEASE = "0.5.23"
+RELEASE, OLDEST = "0.5.23", "0.5.21"
 
 CHILD = """
 import json, sys
@@ -43,9 +53,9 @@ for data in script:
 """
 
 
-def run(*script: Any, **sizes: Any) -> list[Any]:
+def run(*script: Any, release: str = RELEASE, **sizes: Any) -> list[Any]:
     """In lockstep with the model; of each step the outcome, the nodes' parts, the LRU, the room."""
-    given = json.dumps([RELEASE, sizes, [codec.encode(operation) for operation in script]])
+    given = json.dumps([release, sizes, [codec.encode(operation) for operation in script]])
     child = subprocess.run(
         [sys.executable, "-c", CHILD],
         cwd=ROOT,
@@ -118,6 +128,22 @@ def test_only_a_window_is_loaded_back_and_the_host_gives_up_what_is_oldest() -> 
     assert gone[1]["(1, 2)"] == [True, False, False, 0]
 
 
+@pytest.mark.parametrize(("release", "ancestors"), [(OLDEST, True), ("0.5.22", False)])
+def test_ancestors_are_written_with_a_window_in_the_oldest_release_alone(
+    release: str, ancestors: bool
+) -> None:
+    *_, filled = run(
+        BeginRequest(0, (1, 2, 3, 4), 4),
+        RetractRequest(0),
+        EvictDevice(1),
+        Insert((1, 2, 3)),
+        release=release,
+        window=2,
+    )
+    on_host = {path: part[2] for path, part in filled[1].items()}
+    assert on_host == {"(1,)": ancestors, "(1, 2)": True, "(1, 2, 3)": True, "(1, 2, 3, 4)": True}
+
+
 def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
     child = hicache_verify("run --release 0.5.18 --component swa --examples 1")
     assert child.returncode == 2
@@ -127,10 +153,15 @@ def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
-@pytest.mark.parametrize("policy", ["write_back", "write_through"])
-def test_nothing_is_found_in_the_release(policy: str, core: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("release", "policy"),
+    [(RELEASE, "write_back"), (RELEASE, "write_through"), (OLDEST, "write_through")],
+)
+def test_nothing_is_found_in_the_release(
+    release: str, policy: str, core: str, tmp_path: Path
+) -> None:
     child = hicache_verify(
-        f"run --release {RELEASE} --cache unified --core {core} --component swa --workers 1 "
+        f"run --release {release} --cache unified --core {core} --component swa --workers 1 "
         f"--write-policy {policy} --page-size 1,4 --examples 20 --out {tmp_path}"
     )
     assert child.returncode == 0, child.stdout + child.stderr

@@ -52,7 +52,7 @@ UNOBSERVED: dict[str, tuple[str, ...]] = {PYTHON_CORE: (), RUST_CORE: NOT_SHOWN}
 #: Where each component can be run.
 COMPONENTS_OF = {
     "full": Range(),
-    "swa": Range(since="0.5.22"),
+    "swa": Range(since="0.5.21"),
     "mamba": Range(since="0.5.22"),
 }
 WITH_COMPONENT: dict[str, type[UnifiedObserver]] = {
