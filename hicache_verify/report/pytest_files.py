@@ -13,13 +13,15 @@ from typing import Any
 
 import jinja2
 
+from hicache_model.configuration import Configuration
 from hicache_model.laws import LAWS
-from hicache_model.policies import is_own_name
-from hicache_verify.divergence import Divergence
+from hicache_model.policies import TLRU_ESTIMATE, TLRU_THRESHOLD, is_own_name, tlru
+from hicache_verify.divergence import PYTHON, RUST, Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
+from hicache_verify.report.forms import FORMS, HIRADIX
 from hicache_verify.report.upstream import plan
-from hicache_verify.targets import NATIVE, UNIFIED_NAMES
+from hicache_verify.targets import NATIVE, SGLANG_BOTH, SGLANG_RUST
 from hicache_verify.trace import Trace
 
 
@@ -28,10 +30,10 @@ def write_pytest_files(
 ) -> tuple[Path, ...]:
     """``test_<name>_replay.py`` and ``test_<name>_upstream.py``; what is there is replaced.
 
-    Plain calls are known for HiRadixCache, and not for UnifiedRadixCache.
+    Two cores side by side have no plain calls.
     """
     texts = {"replay": replay_file}
-    if trace.target not in UNIFIED_NAMES:
+    if trace.target != SGLANG_BOTH:
         texts["upstream"] = upstream_file
     written = []
     for form, make in texts.items():
@@ -73,11 +75,12 @@ def _spec(trace: Trace) -> str | None:
 
 def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str:
     """The operations as plain calls on the release's own classes, and the law in plain code."""
-    planned = plan(trace, divergence)
+    form = FORMS.get(trace.target, HIRADIX)
+    planned = plan(trace, divergence, form)
     paged = trace.configuration.page_size > 1
     names = {n for n in planned.used if n.endswith("Params")}
     return _render(
-        "upstream.py.j2",
+        form.template,
         **_about(trace, divergence, name),
         class_name="Test" + "".join(part.title() for part in identifier(name).split("_")),
         allocator="PagedTokenToKVPoolAllocator" if paged else "TokenToKVPoolAllocator",
@@ -85,14 +88,25 @@ def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str
         release=trace.release,
         origin=words.printable(f"{trace.target} {trace.release}"),
         statements=planned.statements,
+        facts=planned.facts,
         law=planned.law,
         used=planned.used,
         comments=[_comment(sentence) for sentence in planned.comments],
         ways=planned.ways,
-        settings=_settings(planned.ways["settings"].split()),
+        tlru=_in_tokens(trace.configuration),
+        core=RUST if trace.target == SGLANG_RUST else PYTHON,
         has_requests="begin" in planned.used,
         params_import=_import("sglang.srt.mem_cache.base_prefix_cache", sorted(names)),
     )
+
+
+def _in_tokens(configuration: Configuration) -> str | None:
+    """The parameters of tlru, as a release takes them; None for other policies."""
+    if configuration.eviction_policy != tlru.__name__:
+        return None
+    page = configuration.page_size
+    threshold, estimate = TLRU_THRESHOLD * page, TLRU_ESTIMATE * page
+    return f'{{"threshold": {threshold}, "next_prompt_estimate": {estimate}}}'
 
 
 def identifier(name: str) -> str:
@@ -132,10 +146,6 @@ def _comment(text: str) -> str:
     return textwrap.fill(
         text, WIDTH, initial_indent=" " * 8 + "# ", subsequent_indent=" " * 8 + "# "
     )
-
-
-def _settings(names: list[str]) -> str:
-    return layout(Group("", tuple(map(quoted, names))), 8, "for name in ", ":")
 
 
 def _import(module: str, names: list[str]) -> str:

@@ -1,124 +1,25 @@
-"""What a finding is in plain calls on a release's own classes: facts of releases, and statements.
+"""What a finding is in plain calls on a release's own classes: what is done, what is asserted.
 
 The template puts them together. What has no form in plain calls is named, never left out quietly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from hicache_impl.sglang.namespaces import parts_of
-from hicache_impl.sglang.releases import ALWAYS, Range
 from hicache_model import operations as ops
 from hicache_model.operations import Operation
-from hicache_verify.divergence import Divergence
+from hicache_model.snapshot import Node
+from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.report.code import Code, Group, integers, layout, quoted
+from hicache_verify.report.forms import HELPERS, Form
 from hicache_verify.trace import Trace
 
-# -- what differs between releases -----------------------------------------------------------------
 
-
-@attrs.define(frozen=True, slots=True)
-class Way:
-    """In ``releases``, ``name`` is spelled ``code``."""
-
-    name: str
-    code: str
-    releases: Range = ALWAYS
-
-
-WAYS = (
-    Way("token_ids", "list(tokens)", Range(before="0.5.13")),
-    Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
-    Way("load_from", "", Range(before="0.5.10")),
-    Way("load_from", "last_host_node", Range(since="0.5.10", before="0.5.12")),
-    Way("load_from", "best_match_node", Range(since="0.5.12")),
-    Way("written", "self.cache.ongoing_write_through.values()", Range(before="0.5.13")),
-    Way(
-        "written",
-        "[p[0] for p in self.cache.ongoing_write_through.values()]",
-        Range(since="0.5.13"),
-    ),
-    Way("settings", "", Range(before="0.5.18")),
-    Way("settings", "hiradix_cache.get_memory", Range(since="0.5.18", before="0.5.19")),
-    Way(
-        "settings",
-        "hiradix_cache.get_memory hiradix_cache.get_observability hiradix_cache.get_serving "
-        "pool_host.common.get_memory",
-        Range(since="0.5.19"),
-    ),
-    Way("host_free", "[pool.free_slots]", Range(before="0.5.16")),
-    Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
-    Way("eviction_asks", "count", Range(before="0.5.17")),
-    Way("eviction_asks", "count - free", Range(since="0.5.17")),
-    Way("requests", "yes", Range(before="0.5.20")),
-)
-
-
-def ways(release: str) -> dict[str, str]:
-    return {way.name: way.code for way in WAYS if release in way.releases}
-
-
-# -- what is needed for what -----------------------------------------------------------------------
-
-#: Operations that are not one call, by the helper that performs them.
-HELPERS: dict[type, str] = {
-    ops.Match: "match",
-    ops.Insert: "insert",
-    ops.LoadBack: "load_back",
-    ops.Lock: "lock",
-    ops.Unlock: "unlock",
-    ops.LockHost: "lock_host",
-    ops.UnlockHost: "unlock_host",
-    ops.CompleteWrites: "complete",
-    ops.CompleteLoads: "complete",
-    ops.Reset: "reset",
-    ops.BeginRequest: "begin",
-    ops.ExtendRequest: "extend",
-    ops.DecodeRequest: "decode",
-    ops.FinishRequest: "finish",
-    ops.AbortRequest: "abort",
-    ops.RetractRequest: "retract",
-}
-
-#: The laws that the template states in plain code, with the helpers that they take.
-LAWS: dict[str, tuple[str, ...]] = {
-    "host-leaves": ("nodes", "prefix"),
-    "device-leaves": ("nodes", "prefix"),
-    "pinned-until-ack": ("nodes", "prefix"),
-    "no-orphan": ("nodes",),
-    "sizes": ("nodes",),
-    "device-prefix-closed": ("nodes", "prefix"),
-    "backup-prefix-closed": ("nodes", "prefix"),
-    "single-owner": ("nodes",),
-    "conservation": ("nodes",),
-    "bytes": ("nodes", "prefix", "content"),
-}
-
-#: What each helper is written with.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "match": ("key", "MatchPrefixParams"),
-    "insert": ("key", "InsertParams"),
-    "load": ("InitLoadBackParams",),
-    "load_back": ("match", "load"),
-    "lock": ("match",),
-    "unlock": ("prefix",),
-    "lock_host": ("match",),
-    "unlock_host": ("prefix",),
-    "begin": ("match", "load", "compute"),
-    "extend": ("give", "compute"),
-    "compute": ("allocate", "give"),
-    "give": ("match", "key", "InsertParams"),
-    "decode": ("allocate",),
-    "finish": ("key", "InsertParams"),
-    "abort": ("finish", "retract"),
-    "allocate": ("EvictParams",),
-}
-
-
-def closure(names: Iterable[str]) -> frozenset[str]:
+def closure(names: Iterable[str], needs: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     """The names, and everything that they need."""
     found: set[str] = set()
     waiting = list(names)
@@ -126,46 +27,48 @@ def closure(names: Iterable[str]) -> frozenset[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting += NEEDS.get(name, ())
+            waiting += needs.get(name, ())
     return frozenset(found)
-
-
-# -- one finding -----------------------------------------------------------------------------------
 
 
 @attrs.define(frozen=True, slots=True)
 class Plan:
-    """What the template writes: statements, comments after them, the law at the end, helpers."""
+    """What the template writes: statements, then what is asserted or said, and the helpers."""
 
     statements: tuple[str, ...]
+    facts: tuple[str, ...]
     comments: tuple[str, ...]
     law: str
     used: frozenset[str]
     ways: dict[str, str]
 
 
-def plan(trace: Trace, divergence: Divergence | None) -> Plan:
-    known = ways(trace.release)
-    performed, law = trace.operations, divergence.law if divergence else ""
-    unsaid = _unsayable(trace, known)
+def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
+    known = form.of(trace.release)
+    performed, law, comment = trace.operations, "", ""
+    facts: tuple[str, ...] = ()
+    unsaid = _unsayable(trace, form, known)
     if unsaid is not None:
-        performed, comment, law = performed[: unsaid[0]], unsaid[1], ""
-    else:
-        comment, law = _about_the_law(divergence), law if law in LAWS else ""
+        performed, comment = performed[: unsaid[0]], unsaid[1]
+    elif divergence is not None:
+        facts = _facts(divergence, form)
+        law = divergence.law if divergence.law in form.laws and not facts else ""
+        comment = "" if facts or law else _about_the_law(divergence)
     names = {HELPERS[type(op)] for op in performed if type(op) in HELPERS}
+    names.update(("find",) if facts else form.laws.get(law, ()))
     if any(isinstance(op, ops.EvictDevice) for op in performed):
         names.add("EvictParams")
-    used = closure(names.union(LAWS.get(law, ())))
-    if not known["load_from"]:
+    used = closure(names, form.needs)
+    if known.get("load_from") == "":
         used -= {"InitLoadBackParams"}
     comments = (comment,) if comment else ()
-    return Plan(tuple(map(statement, performed)), comments, law, used, known)
+    return Plan(tuple(map(statement, performed)), facts, comments, law, used, known)
 
 
-def _unsayable(trace: Trace, known: dict[str, str]) -> tuple[int, str] | None:
+def _unsayable(trace: Trace, form: Form, known: dict[str, str]) -> tuple[int, str] | None:
     """The first operation without a form in plain calls, and why there is none."""
     for index, op in enumerate(trace.operations):
-        what = _formless(op, trace, known)
+        what = _formless(op, trace, form, known)
         if what is not None:
             return index, (
                 f"{what}: this test stops before operation {index + 1} of "
@@ -174,12 +77,14 @@ def _unsayable(trace: Trace, known: dict[str, str]) -> tuple[int, str] | None:
     return None
 
 
-def _formless(op: Operation, trace: Trace, known: dict[str, str]) -> str | None:
+def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) -> str | None:
     """Why an operation cannot be said here, as the beginning of a sentence."""
+    if trace.configuration.component != "full":
+        return "A component beside full attention has no form in plain calls"
     if parts_of(getattr(op, "namespace", None), trace.release).cache_salt is not None:
         return "A cache_salt has no form in plain calls"
-    if isinstance(op, ops.StartWrites):
-        return "HiRadixCache queues no writes that could be started"
+    if type(op) in form.lacks:
+        return form.lacks[type(op)]
     if not isinstance(op, ops.REQUEST_OPERATIONS):
         return None
     if "requests" not in known:
@@ -189,16 +94,48 @@ def _formless(op: Operation, trace: Trace, known: dict[str, str]) -> str | None:
     return None
 
 
-def _about_the_law(divergence: Divergence | None) -> str:
+# -- what is asserted ------------------------------------------------------------------------------
+
+
+def _facts(divergence: Divergence, form: Form) -> tuple[str, ...]:
+    """Where the model predicted other nodes: what they should be, a statement each."""
+    if divergence.kind != "state":
+        return ()
+    return tuple(line for pair in divergence.nodes for line in _about_node(pair, form))
+
+
+def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
+    path = pair.path
+    namespace = () if path.namespace is None else (f"namespace={quoted(path.namespace)}",)
+    found = Group("self.find", (integers(path.tokens), *namespace))
+    if pair.expected is None:
+        yield layout(Group("self.assertIsNone", (found,)), 8)
+    elif pair.actual is None:
+        yield layout(Group("self.assertIsNotNone", (found,)), 8)
+    elif parted := tuple(_parted(pair.expected, pair.actual, form)):
+        yield layout(found, 8, "node = ")
+        for code, due in parted:
+            yield layout(Group("self.assertEqual", (code, repr(due))), 8)
+
+
+def _parted(expected: Node, actual: Node, form: Form) -> Iterator[tuple[str, object]]:
+    for name, code in form.facts.items():
+        due = getattr(expected, name)
+        if due != getattr(actual, name):
+            yield code, due
+
+
+def _about_the_law(divergence: Divergence) -> str:
     """What the statements alone do not tell."""
-    if divergence is None or divergence.law in LAWS:
-        return ""
     if divergence.kind == "crash":
         return f"The last call raised {divergence.exception} where this was found."
     return (
         f"What broke here ({divergence.law}) is judged against hicache-verify's model: it has no "
         "form in plain calls, and this test only performs them."
     )
+
+
+# -- what is done ----------------------------------------------------------------------------------
 
 
 def statement(op: Operation) -> str:
@@ -213,6 +150,8 @@ def _call(op: Operation) -> Code:
         return Group("self.cache.evict_host", (str(op.count),))
     if isinstance(op, ops.StartLoads):
         return "self.cache.ready_to_load_host_cache()"
+    if isinstance(op, ops.StartWrites):
+        return "self.cache.flush_pending_backups()"
     if isinstance(op, ops.CompleteWrites):
         return Group("self.complete", ("self.controller.ack_write_queue", str(op.count)))
     if isinstance(op, ops.CompleteLoads):

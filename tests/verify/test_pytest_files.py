@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicache_impl.sglang import fetch
-from hicache_impl.sglang.releases import KNOWN
+from hicache_impl.sglang.releases import KNOWN, KNOWN_UNIFIED
 from hicache_model.configuration import Configuration
 from hicache_model.laws import LAWS as ALL_LAWS
 from hicache_model.operations import (
     BeginRequest,
     CompleteLoads,
+    CompleteWrites,
     EvictDevice,
     Insert,
     LoadBack,
     Lock,
+    StartWrites,
     Unlock,
 )
+from hicache_model.snapshot import Node
+from hicache_model.snapshot import Path as Path_
 from hicache_verify import testing
-from hicache_verify.divergence import Divergence
+from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.report.code import integers, literal, one_line, quoted
+from hicache_verify.report.forms import FORMS, HELPERS, HIRADIX, UNIFIED, Form
 from hicache_verify.report.pytest_files import (
     identifier,
     replay_file,
     upstream_file,
     write_pytest_files,
 )
-from hicache_verify.report.upstream import HELPERS, LAWS, NEEDS, WAYS, closure, ways
+from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
 from tests.verify.vocabulary import TRACES
 
@@ -154,30 +160,41 @@ def test_the_replay_form_holds_the_trace_itself(trace: Trace, found: Divergence 
     assert executed(text)["TRACE"] == trace
 
 
-_FINDINGS = st.tuples(TRACES, _DIVERGENCES, st.sampled_from(KNOWN))
+_PLACES = st.one_of(
+    st.tuples(st.just("sglang"), st.sampled_from(KNOWN)),
+    st.tuples(
+        st.sampled_from(["sglang-unified", "sglang-unified-rust"]), st.sampled_from(KNOWN_UNIFIED)
+    ),
+)
+_FINDINGS = st.tuples(TRACES, _DIVERGENCES, _PLACES)
+
+
+def placed(trace: Trace, place: tuple[str, str]) -> Trace:
+    return attrs.evolve(trace, target=place[0], release=place[1])
 
 
 @settings(max_examples=5, deadline=None)
 @given(st.lists(_FINDINGS, min_size=10, max_size=20))
 def test_both_forms_are_as_ruff_would_format_them(
-    findings: list[tuple[Trace, Divergence | None, str]],
+    findings: list[tuple[Trace, Divergence | None, tuple[str, str]]],
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for number, (trace, found, release) in enumerate(findings):
-            write_pytest_files(Path(folder), str(number), trace.with_(release=release), found)
+        for number, (trace, found, place) in enumerate(findings):
+            write_pytest_files(Path(folder), str(number), placed(trace, place), found)
         command = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", folder]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout
 
 
 @settings(deadline=None)
-@given(TRACES, _DIVERGENCES, st.sampled_from(KNOWN))
+@given(TRACES, _DIVERGENCES, _PLACES)
 def test_a_helper_that_is_called_is_written(
-    trace: Trace, found: Divergence | None, release: str
+    trace: Trace, found: Divergence | None, place: tuple[str, str]
 ) -> None:
-    text = upstream_file(trace.with_(release=release), found, "any")
+    text = upstream_file(placed(trace, place), found, "any")
     compile(text, "generated", "exec")
-    for name in {*HELPERS.values(), *NEEDS, "nodes", "prefix", "content", "fill"}:
+    form = FORMS[place[0]]
+    for name in {*HELPERS.values(), *form.needs, "nodes", "node", "prefix", "content", "fill"}:
         if f"self.{name}(" in text:
             assert f"    def {name}(self" in text
         if name.endswith("Params") and f"{name}(" in text:
@@ -199,13 +216,19 @@ def test_what_has_no_form_in_plain_calls_is_said() -> None:
 
 
 def test_every_release_has_one_way_of_each() -> None:
-    for release in KNOWN:
-        for name in {way.name for way in WAYS} - {"requests"}:
-            fitting = [way for way in WAYS if way.name == name and release in way.releases]
+    assert_one_way(HIRADIX, KNOWN)
+    assert_one_way(UNIFIED, KNOWN_UNIFIED)
+    assert set(HIRADIX.laws) | set(UNIFIED.laws) <= set(ALL_LAWS)
+    needed = closure(["load_back"], HIRADIX.needs)
+    assert needed >= {"match", "load", "key", "MatchPrefixParams"}
+
+
+def assert_one_way(form: Form, releases: Sequence[str]) -> None:
+    for release in releases:
+        for name in {way.name for way in form.ways} - {"requests"}:
+            fitting = [way for way in form.ways if way.name == name and release in way.releases]
             assert len(fitting) == 1, (release, name)
-        assert ways(release)["token_ids"]
-    assert set(LAWS) <= set(ALL_LAWS)
-    assert closure(["load_back"]) >= {"match", "load", "key", "MatchPrefixParams"}
+        assert form.of(release)["token_ids"]
 
 
 @given(st.text())
@@ -226,17 +249,19 @@ LOADED = """
 import sys
 from hicache_impl.sglang.loader import load
 from hicache_impl.sglang.source import Release
-load(Release(sys.argv[1]))
+load(Release(sys.argv[1]), cache=sys.argv[4])
 import pytest
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", sys.argv[2], sys.argv[3]]))
 """
 
 
-def run_upstream(path: Path, release: str) -> subprocess.CompletedProcess[str]:
+def run_upstream(
+    path: Path, release: str, cache: str = "hiradix"
+) -> subprocess.CompletedProcess[str]:
     """The file under pytest in a process that has loaded ``release``."""
     if release not in fetch.cached_releases():
         pytest.skip(f"{release} is not in the cache")
-    command = [sys.executable, "-c", LOADED, release, str(path.parent), str(path)]
+    command = [sys.executable, "-c", LOADED, release, str(path.parent), str(path), cache]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -255,12 +280,57 @@ def test_the_upstream_form_passes_where_it_is_mended(tmp_path: Path) -> None:
     assert "1 passed" in ran.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("release", KNOWN)
-def test_plain_calls_do_what_the_target_does(release: str) -> None:
+IN_VAIN = Trace(
+    Configuration("write_through", device_slots=8, host_slots=4),
+    "sglang-unified",
+    "0.5.23",
+    (
+        *(Insert((1, 2)), StartWrites(), CompleteWrites(1)),
+        *(EvictDevice(2), Insert((3, 4, 5, 6, 7))),
+    ),
+)
+
+
+def test_what_the_model_predicts_of_a_node_is_asserted(tmp_path: Path) -> None:
+    host_only = Node(Path_(None, (1, 2)), 2, None, (0, 1), 0, 0, False, True)
+    found = Divergence(
+        *("state", "transition", "model", "node [1, 2] should be in the tree, and is not", 4, None),
+        nodes=(NodePair(host_only.path, host_only, None),),
+    )
+    _, path = write_pytest_files(tmp_path, "backup-in-vain", IN_VAIN, found)
+    assert "        self.assertIsNotNone(self.find([1, 2]))\n" in path.read_text()
+    ran = run_upstream(path, "0.5.23", "unified")
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "self.assertIsNotNone(self.find([1, 2]))" in ran.stdout
+
+
+def test_each_fact_that_parts_is_asserted() -> None:
+    due = Node(Path_("a", (1,)), 1, (1,), None, 1, 0, False, False)
+    found = Divergence(
+        *("state", "lock-balance", "model", "node a[1]: lock_ref is 2, due 1", 0, None),
+        nodes=(NodePair(due.path, due, attrs.evolve(due, lock_ref=2, device=None, host=(0,))),),
+    )
+    assert """\
+        node = self.find([1], namespace="a")
+        self.assertEqual(node.evicted, False)
+        self.assertEqual(node.backuped, False)
+        self.assertEqual(node.component_data[FULL].lock_ref, 1)
+""" in upstream_file(IN_VAIN, found, "x")
+
+
+@pytest.mark.parametrize(
+    ("release", "cache", "core"),
+    [
+        *(pytest.param(r, "hiradix", "python", marks=pytest.mark.slow) for r in KNOWN),
+        *(pytest.param(r, "unified", "python", marks=pytest.mark.slow) for r in KNOWN_UNIFIED[:-1]),
+        ("0.5.23", "unified", "python"),
+        ("0.5.23", "unified", "rust"),
+    ],
+)
+def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str) -> None:
     if release not in fetch.cached_releases():
         pytest.skip(f"{release} is not in the cache")
-    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "150"]
+    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "40", cache, core]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
