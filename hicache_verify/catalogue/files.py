@@ -1,6 +1,7 @@
 """What a reproduction leaves behind: each trace that shows its defect, and pytest files of it.
 
-A trace that is judged more strictly than in campaigns has no pytest file: played again, it agrees.
+A trace that is judged more strictly than in campaigns is a test in plain calls alone: played again,
+it agrees.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class Files:
             self._write(event)
 
     def _write(self, event: TraceDone) -> None:
-        from hicache_verify.report.pytest_files import write_pytest_files
+        from hicache_verify.report.pytest_files import REPLAY, UPSTREAM, write_pytest_files
 
         entry, release = event.run.entry, event.run.release
         name = f"{entry.identifier}-{release}-{1 + entry.traces.index(event.trace)}"
         told = event.trace.trace(entry.target, release)
         trace.write(self._folder / f"{name}.jsonl", told)
-        if not entry.strict:
-            write_pytest_files(self._folder, name, told, event.divergence)
+        forms = (UPSTREAM,) if entry.strict else (REPLAY, UPSTREAM)
+        write_pytest_files(self._folder, name, told, event.divergence, forms)

@@ -38,6 +38,11 @@ def _broke_its_law(divergence: Divergence) -> bool:
     return divergence.kind == "law"
 
 
+def _had_a_quota(divergence: Divergence) -> bool:
+    op = divergence.operation
+    return isinstance(op, LoadBack) and op.quota is not None
+
+
 NOTHING_FREED = Entry(
     identifier="27108",
     title="An eviction frees nothing where the host is full",
@@ -78,7 +83,7 @@ QUOTA_SIGN = Entry(
     identifier="38481",
     title="What a load back locks is added to its quota",
     references=("#38481",),
-    laws=("within-quota",),
+    laws=("within-quota", "transition"),
     write_policies=ANY_POLICY,
     affected=IN_0_5_12 + BEFORE_0_5_17 + FROM_0_5_17_TO_0_5_19,
     fixed=SINCE_0_5_20,
@@ -105,9 +110,10 @@ QUOTA_SIGN = Entry(
         "be had for the request: it has to come out of the quota. HiRadixCache counts it with a "
         "negative sign and adds it; UnifiedRadixCache counts it with a positive one and adds it "
         "too, so the load may take more than its caller allowed. A caller that gives no quota, as "
-        "the scheduler does, is not affected."
+        "the scheduler does, is not affected. Where the load then finds no room, what was evicted "
+        "for it is all that shows."
     ),
-    looks_like=_broke_its_law,
+    looks_like=_had_a_quota,
     target="sglang-unified",
 )
 
@@ -118,7 +124,7 @@ UNFINISHED_EVICTION = Entry(
     identifier="24585",
     title="An eviction gives slots away before they are copied",
     references=("#24585", "#24869"),
-    laws=("pinned-until-ack",),
+    laws=("pinned-until-ack", "lock-balance"),
     write_policies=("write_back",),
     affected=IN_0_5_12,
     fixed=SINCE_0_5_13,
@@ -336,6 +342,13 @@ BACKUP_IN_VAIN = Entry(
                 *(BeginRequest(0, (1, 2), 2), FinishRequest(0), CompleteWrites(1)),
                 *(EvictDevice(2), Insert((3, 4, 5, 6, 7))),
             ),
+        ),
+        NamedTrace(
+            "under write_back",
+            "Five tokens are evicted from the device and dropped, as the host cannot hold them; "
+            "the copy of [1, 2] goes with them.",
+            Configuration(device_slots=8, host_slots=4),
+            (Insert((1, 2)), EvictDevice(2), Insert((3, 4, 5, 6, 7)), EvictDevice(5)),
         ),
     ),
     patch=SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "None\n"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,26 @@ from hicache_verify.report.upstream import plan
 from hicache_verify.targets import NATIVE, SGLANG_BOTH, SGLANG_RUST
 from hicache_verify.trace import Trace
 
+REPLAY, UPSTREAM = "replay", "upstream"
+
 
 def write_pytest_files(
-    folder: Path, name: str, trace: Trace, divergence: Divergence | None
+    folder: Path,
+    name: str,
+    trace: Trace,
+    divergence: Divergence | None,
+    forms: Sequence[str] = (REPLAY, UPSTREAM),
 ) -> tuple[Path, ...]:
-    """``test_<name>_replay.py`` and ``test_<name>_upstream.py``; what is there is replaced.
+    """``test_<name>_<form>.py`` for each form; what is there is replaced.
 
     Two cores side by side have no plain calls.
     """
-    texts = {"replay": replay_file}
-    if trace.target != SGLANG_BOTH:
-        texts["upstream"] = upstream_file
     written = []
-    for form, make in texts.items():
+    for form in forms:
+        if form == UPSTREAM and trace.target == SGLANG_BOTH:
+            continue
         path = folder / f"test_{identifier(name)}_{form}.py"
+        make = replay_file if form == REPLAY else upstream_file
         path.write_text(make(trace, divergence, name), encoding="utf-8")
         written.append(path)
     return tuple(written)

@@ -5,14 +5,15 @@ The template puts them together. What has no form in plain calls is named, never
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import attrs
 
 from hicache_impl.sglang.namespaces import parts_of
 from hicache_model import operations as ops
 from hicache_model.operations import Operation
-from hicache_model.snapshot import Node
+from hicache_model.snapshot import Node, Path
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.report.code import Code, Group, integers, layout, quoted
 from hicache_verify.report.forms import HELPERS, Form
@@ -44,10 +45,12 @@ class Plan:
 
 
 def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
+    """Up to the operation at which it parts."""
     known = form.of(trace.release)
-    performed, law, comment = trace.operations, "", ""
+    end = None if divergence is None else divergence.step + 1
+    performed, law, comment = trace.operations[:end], "", ""
     facts: tuple[str, ...] = ()
-    unsaid = _unsayable(trace, form, known)
+    unsaid = _unsayable(performed, trace, form, known)
     if unsaid is not None:
         performed, comment = performed[: unsaid[0]], unsaid[1]
     elif divergence is not None:
@@ -65,14 +68,16 @@ def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
     return Plan(tuple(map(statement, performed)), facts, comments, law, used, known)
 
 
-def _unsayable(trace: Trace, form: Form, known: dict[str, str]) -> tuple[int, str] | None:
+def _unsayable(
+    performed: Sequence[Operation], trace: Trace, form: Form, known: dict[str, str]
+) -> tuple[int, str] | None:
     """The first operation without a form in plain calls, and why there is none."""
-    for index, op in enumerate(trace.operations):
+    for index, op in enumerate(performed):
         what = _formless(op, trace, form, known)
         if what is not None:
             return index, (
-                f"{what}: this test stops before operation {index + 1} of "
-                f"{len(trace.operations)}. The replay form has them all."
+                f"{what}: this test stops before operation {index + 1} of {len(performed)}. The "
+                "replay form has them all."
             )
     return None
 
@@ -99,15 +104,16 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
 
 def _facts(divergence: Divergence, form: Form) -> tuple[str, ...]:
     """Where the model predicted other nodes: what they should be, a statement each."""
-    if divergence.kind != "state":
+    if divergence.kind != "state" or not form.facts:
         return ()
-    return tuple(line for pair in divergence.nodes for line in _about_node(pair, form))
+    nodes = divergence.nodes
+    return tuple(line for pair in nodes for line in _about_node(pair, form)) or tuple(
+        line for pair in pairwise(nodes) for line in _about_order(*pair)
+    )
 
 
 def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
-    path = pair.path
-    namespace = () if path.namespace is None else (f"namespace={quoted(path.namespace)}",)
-    found = Group("self.find", (integers(path.tokens), *namespace))
+    found = _find(pair.path)
     if pair.expected is None:
         yield layout(Group("self.assertIsNone", (found,)), 8)
     elif pair.actual is None:
@@ -116,6 +122,22 @@ def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
         yield layout(found, 8, "node = ")
         for code, due in parted:
             yield layout(Group("self.assertEqual", (code, repr(due))), 8)
+
+
+def _about_order(one: NodePair, other: NodePair) -> Iterator[str]:
+    """Of two nodes that should be the other way round in time."""
+    for name, code in (("last_access", "last_access_time"), ("creation", "creation_time")):
+        sides = [(one.expected, other.expected), (one.actual, other.actual)]
+        due, found = ([getattr(node, name, 0) for node in side] for side in sides)
+        if due[0] < due[1] and found[0] > found[1]:
+            yield layout(_find(one.path), 8, "earlier = ")
+            yield layout(_find(other.path), 8, "later = ")
+            yield layout(Group("self.assertLess", (f"earlier.{code}", f"later.{code}")), 8)
+
+
+def _find(path: Path) -> Code:
+    namespace = () if path.namespace is None else (f"namespace={quoted(path.namespace)}",)
+    return Group("self.find", (integers(path.tokens), *namespace))
 
 
 def _parted(expected: Node, actual: Node, form: Form) -> Iterator[tuple[str, object]]:

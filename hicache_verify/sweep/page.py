@@ -12,7 +12,7 @@ from hicache_verify import trace
 from hicache_verify.divergence import ALONE
 from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text
-from hicache_verify.sweep.record import AGREES, DIVERGES, CellDone, Found
+from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, CellDone, Found
 
 HEAD = """# Releases
 
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
 def page(cells: Sequence[CellDone], budget: float, command: str, folder: Path) -> str:
     """The whole page; ``folder`` is where the traces are."""
     head = HEAD.format(command=command, budget=budget)
-    return "\n".join([head, table(cells), *sections(cells, folder)])
+    return "\n".join([head, table(cells), *absences(cells), *sections(cells, folder)])
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -45,12 +45,43 @@ def table(cells: Sequence[CellDone]) -> str:
     lines = ["| release | cache | core | " + " | ".join(policies) + " | day |"]
     lines.append("| --- | --- | --- | " + "--- | " * len(policies) + "--- |")
     for row in _rows(cells):
-        cell, said = row[0].cell, {done.cell.write_policy: verdict(done) for done in row}
-        columns = [said.get(policy, "") for policy in policies]
-        day = max(done.day for done in row)
-        named = (cell.release, CACHES[cell.cache], cell.core or "")
-        lines.append(f"| {' | '.join([*named, *columns])} | {day} |")
+        if _absence(row) is None:
+            said = {done.cell.write_policy: verdict(done) for done in row}
+            columns = [said.get(policy, "") for policy in policies]
+            day = max(done.day for done in row)
+            lines.append(f"| {' | '.join([*_named(row[0]), *columns])} | {day} |")
     return "\n".join(lines) + "\n"
+
+
+def _named(done: CellDone) -> tuple[str, str, str]:
+    return done.cell.release, CACHES[done.cell.cache], done.cell.core or ""
+
+
+def absences(cells: Iterable[CellDone]) -> Iterator[str]:
+    """What does not load under any policy, and is no row of the table."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for row in _rows(cells):
+        why = _absence(row)
+        if why is not None:
+            release, cache, core = _named(row[0])
+            alike = why.replace(f"sglang {release}", "sglang")
+            reasons.setdefault((cache, core, alike), []).append(release)
+    if reasons:
+        yield "Not in the table, because it does not load:\n"
+        for (cache, core, why), releases in reasons.items():
+            of_core = f", {core} core" if core else ""
+            yield f"- {cache}{of_core}, in {', '.join(releases)}: {why}."
+        yield ""
+
+
+def _absence(row: Sequence[CellDone]) -> str | None:
+    """Why no cell of a row loads, where it is the same for all; else None."""
+    reasons = {_why(done) if done.verdict == DOES_NOT_LOAD else None for done in row}
+    return reasons.pop() if len(reasons) == 1 else None
+
+
+def _why(done: CellDone) -> str:
+    return (done.problem or "").partition(";")[0]  # what follows is advice
 
 
 def _rows(cells: Iterable[CellDone]) -> Iterable[list[CellDone]]:
@@ -65,8 +96,7 @@ def verdict(done: CellDone) -> str:
     if done.verdict == AGREES:
         return f"agrees ({done.operations:,} operations)"
     if done.verdict != DIVERGES:
-        why = (done.problem or "").partition(";")[0]  # what follows is advice
-        return f"{done.verdict}: {why}".replace("|", "\\|")
+        return f"{done.verdict}: {_why(done)}".replace("|", "\\|")
     shortest: dict[str, int] = {}
     for found in done.found:
         shortest[found.law] = min(found.length, shortest.get(found.law, found.length))
@@ -77,24 +107,24 @@ def verdict(done: CellDone) -> str:
 
 
 def sections(cells: Iterable[CellDone], folder: Path) -> Iterator[str]:
-    groups: dict[tuple[str, str, str], list[Seen]] = {}
+    groups: dict[tuple[str | None, ...], list[Seen]] = {}
     for done in cells:
         for found in done.found:
             groups.setdefault(_identity(done, found), []).append(Seen(done, found))
     yield "## Findings\n" if groups else "Nothing was found.\n"
-    for (cache, law, where), members in groups.items():
+    for (cache, law, where, _), members in groups.items():
         yield section(f"### {cache}: {law}{where}\n", members, folder)
 
 
-def _identity(done: CellDone, found: Found) -> tuple[str, str, str]:
-    """The cache, the law, for an exception its class and who raised it, and who stands alone."""
+def _identity(done: CellDone, found: Found) -> tuple[str | None, ...]:
+    """The cache, the law, an exception and who raised it, who stands alone; what it resembles."""
     where = ""
     if found.exception:
         function = ":".join((found.place or "?").split(":")[:2])
         where = f": {found.exception} in {function}"
     if found.stands_alone:
         where += f" (stands alone: {found.stands_alone})"
-    return CACHES[done.cell.cache], found.law, where
+    return CACHES[done.cell.cache], found.law, where, found.resembles
 
 
 def section(title: str, members: Sequence[Seen], folder: Path) -> str:

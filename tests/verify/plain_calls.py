@@ -78,7 +78,7 @@ def holds(law: str, lockstep: Lockstep) -> bool:
 def run_form(factory: Any, lockstep: Lockstep, law: str) -> tuple[Any, dict[str, Any]]:
     """The upstream form after its test method, and its module; what it raises comes through."""
     trace = recorded(factory, lockstep)
-    found = Divergence("law", law, "law", "", 0, None)
+    found = Divergence("law", law, "law", "", len(trace.operations) - 1, None)
     names: dict[str, Any] = {"__name__": "generated"}
     exec(compile(upstream_file(trace, found, "x"), "generated", "exec"), names)  # noqa: S102
     afresh(factory)

@@ -348,14 +348,17 @@ def test_what_diverges_as_it_should_is_written_as_traces_and_tests(
     assert err.endswith("file: File exists; name another folder with --out\n")
 
 
-def test_what_is_judged_more_strictly_has_no_test_that_would_agree(
+def test_what_is_judged_more_strictly_has_no_replay_that_would_agree(
     play_with: Any, tmp_path: Path
 ) -> None:
     (entry,) = find(["backup-in-vain"])
     found = attrs.evolve(SAW, law=entry.laws[0])
     play_with(lambda spec, job: answers(job, None if spec.patches else found))
     assert ask(entry.identifier, folder=tmp_path)[0] == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["backup-in-vain-0.5.23-1.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"backup-in-vain-0.5.23-{number}.jsonl" for number in (1, 2)),
+        *(f"test_backup_in_vain_0_5_23_{number}_upstream.py" for number in (1, 2)),
+    ]
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:

@@ -304,6 +304,23 @@ def test_what_the_model_predicts_of_a_node_is_asserted(tmp_path: Path) -> None:
     assert "self.assertIsNotNone(self.find([1, 2]))" in ran.stdout
 
 
+def test_an_order_that_parts_is_asserted() -> None:
+    one, other = (Node(Path_(None, (n,)), 1, (n,), None, 0, 0, True, False) for n in (1, 2))
+    earlier, later = attrs.evolve(one, last_access=3), attrs.evolve(one, last_access=5)
+    found = Divergence(
+        *("state", "policy-order", "model", "oldest last accessed first", 4, None),
+        nodes=(
+            NodePair(one.path, earlier, later),
+            NodePair(other.path, attrs.evolve(other, last_access=4), attrs.evolve(other)),
+        ),
+    )
+    assert """\
+        earlier = self.find([1])
+        later = self.find([2])
+        self.assertLess(earlier.last_access_time, later.last_access_time)
+""" in upstream_file(IN_VAIN, found, "x")
+
+
 def test_each_fact_that_parts_is_asserted() -> None:
     due = Node(Path_("a", (1,)), 1, (1,), None, 1, 0, False, False)
     found = Divergence(
