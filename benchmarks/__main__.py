@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,17 @@ from benchmarks.tables import Table
 
 if TYPE_CHECKING:
     from benchmarks.serving import Load
+    from hicache_impl.sglang.hiradix import HiRadixFactory
     from hicache_impl.target import TargetFactory
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SECTIONS = ("speed", "growth", "memory", "serving", "copies", "find", "bugs", "profile")
 USUAL = ("speed", "growth", "memory", "serving", "copies")
-TARGETS = ("sglang", "native")
+TARGETS = ("sglang", "unified", "unified-rust", "native")
+USUAL_TARGETS = ("sglang", "native")
+RELEASES = {"sglang": "0.5.18", "unified": "0.5.23", "unified-rust": "0.5.23"}
+"""What is measured where no release is named."""
 POLICIES = ("write_back", "write_through", "write_through_selective")
 SHARE = click.FloatRange(0, 1, min_open=True)
 PAGE = """# Benchmarks
@@ -39,7 +43,7 @@ All figures of a table come from one run on one machine; the ratios mean more th
 @attrs.frozen
 class Options:
     target: tuple[str, ...]
-    release: str
+    release: str | None
     policies: tuple[str, ...]
     page_size: int
     rounds: int
@@ -70,8 +74,8 @@ class Options:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.option("--target", multiple=True, type=click.Choice(TARGETS), default=TARGETS)
-@click.option("--release", default="0.5.18", help="The SGLang that is measured.")
+@click.option("--target", multiple=True, type=click.Choice(TARGETS), default=USUAL_TARGETS)
+@click.option("--release", show_default="0.5.18 of sglang, 0.5.23 of unified")
 @click.option("--write-policy", type=click.Choice([*POLICIES, "all"]), default="write_back")
 @click.option("--page-size", type=click.IntRange(1, 64), default=1)
 @click.option("--only", multiple=True, type=click.Choice(SECTIONS), help="Just this section.")
@@ -148,31 +152,59 @@ def _in_process(
 ) -> Iterator[Table]:
     import torch
 
-    from hicache_impl.native.target import NativeFactory
-    from hicache_impl.sglang.hiradix import HiRadixFactory
-    from hicache_impl.sglang.loader import load
-    from hicache_impl.sglang.source import Release
-
     torch.set_num_threads(1)
-    if "sglang" in options.target or "serving" in sections:
-        sglang = HiRadixFactory(load(Release(options.release)))
+    _refuse_two_caches(options.target, sections)
+    pairs = [_factories(target, options.release) for target in options.target]
     for policy in options.policies:
-        if "sglang" in options.target:
-            naive = HiRadixFactory(sglang.loaded, trusting=False)
-            yield from _of_target(sglang, naive, policy, options, sections, say)
-        if "native" in options.target:
-            own, naive_own = NativeFactory(), NativeFactory(trusting=False)
-            yield from _of_target(own, naive_own, policy, options, sections, say)
+        for factory, naive in pairs:
+            yield from _of_target(factory, naive, policy, options, sections, say)
     if "serving" in sections:
         from benchmarks import serving
 
         pages = options.serving_page_size
         given = options.load(), options.policies, pages, options.rounds
-        yield serving.table(sglang, *given, say)
+        yield serving.table(_hiradix(options.release), *given, say)
     if "copies" in sections:
         from benchmarks import copies
 
         yield copies.table(copies.TOKENS, say)
+
+
+def _refuse_two_caches(targets: Sequence[str], sections: Collection[str]) -> None:
+    """A process holds one cache of one release."""
+    unified = any(target.startswith("unified") for target in targets)
+    if unified and ("sglang" in targets or "serving" in sections):
+        raise click.UsageError(
+            "a process holds one cache of SGLang: measure unified and unified-rust in a run "
+            "without the target sglang and the section serving (--only speed, for one)"
+        )
+
+
+def _factories(target: str, release: str | None) -> tuple[TargetFactory, TargetFactory]:
+    """Of one target, as it is and such that observe everything afresh."""
+    from hicache_impl.native.target import NativeFactory
+    from hicache_impl.sglang.hiradix import HiRadixFactory
+    from hicache_impl.sglang.loader import load
+    from hicache_impl.sglang.source import Release
+    from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE
+    from hicache_impl.sglang.unified.target import UnifiedFactory
+
+    if target == "native":
+        return NativeFactory(), NativeFactory(trusting=False)
+    if target == "sglang":
+        hiradix = _hiradix(release)
+        return hiradix, HiRadixFactory(hiradix.loaded, trusting=False)
+    loaded = load(Release(release or RELEASES[target]), cache="unified")
+    core = RUST_CORE if target == "unified-rust" else PYTHON_CORE
+    return UnifiedFactory(loaded, core), UnifiedFactory(loaded, core, trusting=False)
+
+
+def _hiradix(release: str | None) -> HiRadixFactory:
+    from hicache_impl.sglang.hiradix import HiRadixFactory
+    from hicache_impl.sglang.loader import load
+    from hicache_impl.sglang.source import Release
+
+    return HiRadixFactory(load(Release(release or RELEASES["sglang"])))
 
 
 def _of_target(

@@ -22,6 +22,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_verify.lockstep import LAW_INTERVAL, Lockstep
+from hicache_verify.targets import dialect_of
 
 SIZES = (10, 100, 1_000, 10_000)
 EDGE = 4
@@ -49,7 +50,7 @@ NOTES = (
 class Forest:
     """Makes operations that fill a tree to ``nodes`` nodes and then keep it at that size."""
 
-    def __init__(self, nodes: int, write_policy: str, release: str, seed: int = 0) -> None:
+    def __init__(self, nodes: int, write_policy: str, dialect: Dialect, seed: int = 0) -> None:
         self.nodes = nodes
         # Where a first use makes no host copy, what the device evicts leaves the tree.
         on_device = nodes if write_policy == "write_through_selective" else nodes // 2
@@ -59,7 +60,7 @@ class Forest:
             host_slots=EDGE * (nodes + 2 * GROUP),
             requests=1,
         )
-        self.model = Reference(self.configuration, Dialect.of(release))
+        self.model = Reference(self.configuration, dialect)
         self.changed: list[int] = []
         self._random = Random(seed)
         self._groups = max(1, nodes // GROUP)
@@ -92,6 +93,8 @@ class Forest:
     def _upkeep(self) -> ops.Operation | None:
         """What has to be ended first: transfers, and growth of the tree."""
         model = self.model
+        if model.queued_writes:
+            return ops.StartWrites()
         if model.queued_loads:
             return ops.StartLoads()
         if model.started_loads:
@@ -158,7 +161,7 @@ def table(
 
 def measure(factory: TargetFactory, nodes: int, write_policy: str) -> Costs:
     """Both sides in turn, some steps each."""
-    forest = Forest(nodes, write_policy, factory.description.release)
+    forest = Forest(nodes, write_policy, dialect_of(factory.description))
     fill = forest.fill()
     steps = forest.steps(number_of_steps(nodes)).operations
     target, lockstep = _filled(factory, fill)

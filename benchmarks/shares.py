@@ -18,6 +18,7 @@ from benchmarks.sessions import Measured
 from benchmarks.tables import Column, Table, Value, name_of
 from hicache_impl.native.target import NativeFactory, NativeTarget
 from hicache_impl.sglang.hiradix import HiRadixFactory, HiRadixTarget
+from hicache_impl.sglang.unified.target import UnifiedFactory, UnifiedTarget
 from hicache_impl.target import TargetFactory
 from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
@@ -26,6 +27,7 @@ from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import Menu
 from hicache_verify.sources.hypothesis_source import run_hypothesis
 from hicache_verify.sources.random_source import run_random
+from hicache_verify.targets import dialect_of
 from hicache_verify.workers.journal import Journal
 
 T = TypeVar("T")
@@ -39,6 +41,9 @@ PARTS: tuple[tuple[str, type[Any], tuple[str, ...]], ...] = (
     (BUILDING, HiRadixFactory, ("build",)),
     (TARGET, HiRadixTarget, ("perform",)),
     (OBSERVATION, HiRadixTarget, ("observe", "observe_at")),
+    (BUILDING, UnifiedFactory, ("build",)),
+    (TARGET, UnifiedTarget, ("perform",)),
+    (OBSERVATION, UnifiedTarget, ("observe", "observe_at")),
     (BUILDING, NativeFactory, ("build",)),
     (TARGET, NativeTarget, ("perform",)),
     (OBSERVATION, NativeTarget, ("observe", "observe_at")),
@@ -129,7 +134,7 @@ def of_source(
 
 def of_tree(factory: TargetFactory, cell: Cell, nodes: int) -> dict[str, float]:
     """The steps of ``growth``, without what it takes to build the tree."""
-    forest, watch = Forest(nodes, cell.write_policy, factory.description.release), Stopwatch()
+    forest, watch = Forest(nodes, cell.write_policy, dialect_of(factory.description)), Stopwatch()
     fill = forest.fill()
     steps = forest.steps(number_of_steps(nodes))
     lockstep = Lockstep(factory, fill.configuration, exact=False)

@@ -13,13 +13,13 @@ from benchmarks.sessions import Example, Measured, Recording
 from benchmarks.stand_ins import Counter, empty_like, naive_like
 from benchmarks.tables import Column, Table, name_of
 from hicache_impl.target import TargetFactory
-from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.sources import hypothesis_source
 from hicache_verify.sources.hypothesis_source import run_hypothesis
 from hicache_verify.sources.random_source import run_random
+from hicache_verify.targets import dialect_of
 from stateful_tests.machines import MACHINES
 
 COLUMNS = (
@@ -112,8 +112,7 @@ class Speed:
             target.observe()
 
     def _model(self, example: Example) -> None:
-        dialect = Dialect.of(self.factory.description.release)
-        model = Reference(example.configuration, dialect)
+        model = Reference(example.configuration, dialect_of(self.factory.description))
         for operation in example.operations:
             model.apply(operation)
             model.take_stale()
@@ -151,7 +150,7 @@ class Speed:
         return contender
 
     def _empty(self, machine: Any) -> Any:
-        return empty_like(machine, self.recorded(0), self.factory.description.release)
+        return empty_like(machine, self.recorded(0), dialect_of(self.factory.description))
 
     def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:
         by_key = {result.key: result for result in results}

@@ -69,17 +69,17 @@ class EmptyMachine(RuleBasedStateMachine):
         """As in ``CacheMachine``; never allowed."""
 
 
-def empty_like(machine: type[CacheMachine], examples: Sequence[Example], release: str) -> Any:
+def empty_like(machine: type[CacheMachine], examples: Sequence[Example], dialect: Dialect) -> Any:
     """An empty machine of the shape of ``machine``."""
     kinds = frozenset(kind for kind in ops.OPERATIONS if hasattr(machine, _name(kind)))
     members: dict[str, Any] = {_name(kind): _empty_rule(kind) for kind in kinds}
-    offers = [[some & kinds for some in offers_in(example, release)] for example in examples]
+    offers = [[some & kinds for some in offers_in(example, dialect)] for example in examples]
     members["recorded"] = [each for each in offers if all(each)]
     return type(f"Empty{machine.__name__}", (EmptyMachine,), members)
 
 
-def offers_in(example: Example, release: str) -> Offers:
-    model = Reference(example.configuration, Dialect.of(release))
+def offers_in(example: Example, dialect: Dialect) -> Offers:
+    model = Reference(example.configuration, dialect)
     menu = Menu(model)
     offers = []
     for operation in example.operations:

@@ -38,6 +38,25 @@ def test_one_run_gives_all_tables_as_one_object() -> None:
     assert all(row["per_second"] > 0 for row in tables[0]["rows"])
 
 
+def test_both_cores_of_the_unified_cache_are_measured_in_one_run() -> None:
+    fetched("0.5.23")
+    cores = ("--target", "unified", "--target", "unified-rust")
+    tables = json.loads(benchmarks(*SMALL, *cores, "--only", "speed", "--json"))["tables"]
+    assert [table["title"].partition(",")[0] for table in tables] == [
+        "Speed: sglang-unified 0.5.23",
+        "Where the time goes: lockstep on sglang-unified 0.5.23",
+        "Speed: sglang-unified-rust 0.5.23",
+        "Where the time goes: lockstep on sglang-unified-rust 0.5.23",
+    ]
+
+
+def test_two_caches_are_no_run_of_one_process() -> None:
+    command = [sys.executable, "-m", "benchmarks", "--target", "sglang", "--target", "unified"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 2
+    assert "a process holds one cache of SGLang" in finished.stderr
+
+
 def test_a_page_names_the_command_that_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "growth", "--markdown"])
     shown = page([Table("Growth", (Column("nodes", "nodes"),), ((10,),))])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.growth import GROUP, Forest, measure, number_of_steps
+from hicache_model.dialects import Dialect
 from hicache_model.operations import EvictDevice, EvictHost, Insert, LoadBack, Match
 from hicache_verify.lockstep import LAW_INTERVAL
 from tests.verify.mimic import RELEASE, Factory
+
+DIALECT = Dialect.of(RELEASE)
 
 POLICIES = ("write_back", "write_through", "write_through_selective")
 
@@ -15,7 +18,7 @@ POLICIES = ("write_back", "write_through", "write_through_selective")
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("nodes", [10, 100, 400])
 def test_a_tree_is_filled_to_its_size_and_stays_there(nodes: int, policy: str) -> None:
-    forest = Forest(nodes, policy, RELEASE)
+    forest = Forest(nodes, policy, DIALECT)
     forest.fill()
     for _ in range(20):
         forest.steps(20)
@@ -23,7 +26,7 @@ def test_a_tree_is_filled_to_its_size_and_stays_there(nodes: int, policy: str) -
 
 
 def test_the_mix_has_every_kind_that_matters() -> None:
-    forest = Forest(100, "write_back", RELEASE)
+    forest = Forest(100, "write_back", DIALECT)
     forest.fill()
     kinds = {type(operation) for operation in forest.steps(300).operations}
     assert {Match, Insert, EvictDevice, EvictHost, LoadBack} <= kinds
@@ -32,7 +35,7 @@ def test_the_mix_has_every_kind_that_matters() -> None:
 def test_a_step_changes_as_much_in_a_large_tree_as_in_a_small_one() -> None:
     means = []
     for nodes in (100, 1000):
-        forest = Forest(nodes, "write_back", RELEASE)
+        forest = Forest(nodes, "write_back", DIALECT)
         forest.fill()
         forest.steps(500)
         means.append(sum(forest.changed) / len(forest.changed))
