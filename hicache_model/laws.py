@@ -524,13 +524,14 @@ def _bytes(step: Step) -> Iterator[Violation]:
 )
 def _read_after_load(step: Step) -> Iterator[Violation]:
     for number, request in step.after.requests.items():
-        due = fingerprints(request.namespace, request.tokens)
-        pairs = enumerate(zip(request.read, due, strict=False))
-        wrong = [position for position, (value, wanted) in pairs if value != wanted]
-        if wrong:
-            yield Violation(
-                f"the forward pass of request {number} read other KV at positions {wrong}"
-            )
+        due = fingerprints(request.namespace, request.tokens)[: len(request.read)]
+        for what, read in (("", request.read), (" of its window", request.component_read)):
+            first = len(due) - len(read)
+            pairs = enumerate(zip(read, due[first:], strict=False), first)
+            wrong = [position for position, (value, wanted) in pairs if value != wanted]
+            if wrong:
+                text = f"the forward pass of request {number} read other KV{what} at positions"
+                yield Violation(f"{text} {wrong}")
 
 
 def _destinations(transfer: Transfer) -> Slots:

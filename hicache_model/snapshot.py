@@ -112,7 +112,8 @@ class Request:
 
     ``anchor`` is the node that it locks, None for the root. ``component_row`` are its own slots of
     another component, which it has from position ``component_start`` on. ``read`` is what its last
-    forward pass read as the KV of the positions before its own; empty where that is not shown.
+    forward pass read as the KV of the positions before its own, ``component_read`` what it read of
+    another component, up to the same position; empty where that is not shown.
     """
 
     tokens: tuple[int, ...]
@@ -124,6 +125,7 @@ class Request:
     read: Slots = attrs.field(default=(), eq=False)
     component_start: int = 0
     component_row: Slots = attrs.field(default=(), eq=False)
+    component_read: Slots = attrs.field(default=(), eq=False)
 
 
 @frozen

@@ -240,8 +240,11 @@ def _row_holds_its_kv(request: Request, content: Bytes) -> bool:
 
 def _read_its_prefix(request: Request) -> bool:
     """The quick form of the law read-after-load."""
-    read = request.read
-    return not read or read == fingerprints(request.namespace, request.tokens)[: len(read)]
+    read, window = request.read, request.component_read
+    if not read:
+        return True
+    due = fingerprints(request.namespace, request.tokens)[: len(read)]
+    return read == due and window == due[len(due) - len(window) :]
 
 
 # -- the explanation -------------------------------------------------------------------------------

@@ -39,8 +39,15 @@ class Forward:
         """What these slots hold when each layer is read, as fingerprints."""
         self.counter.set_consumer(self.waits_for)
         self.waits_for = NO_LOAD
+        return self._read(slots, self.device_kv, 0)
+
+    def read_window(self, slots: Any, window_kv: Buffers) -> Slots:
+        """The same of the layers of a sliding window, which come after all others."""
+        return self._read(slots, window_kv, self.device_kv.layers)
+
+    def _read(self, slots: Any, kv: Buffers, first_layer: int) -> Slots:
         rows = []
-        for layer in range(self.device_kv.layers):
+        for layer in range(first_layer, first_layer + kv.layers):
             rows.append(self.pool.get_key_buffer(layer).view(-1)[slots])
             rows.append(self.pool.get_value_buffer(layer).view(-1)[slots])
-        return tuple(self.device_kv.decode(*rows))
+        return tuple(kv.decode(*rows))

@@ -9,6 +9,7 @@ import attrs
 
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
+from hicache_model.fingerprint import fingerprints
 from hicache_model.laws import Step
 from hicache_model.outcomes import Evicted, Matched, OutOfMemory
 from hicache_model.snapshot import Node, Path, Request, Snapshot
@@ -368,6 +369,16 @@ def _content() -> Iterator[Example]:
         "read-after-load",
         PREFILLING,
         after(requests=lambda s: {0: attrs.evolve(s.requests[0], read=(5,))}),
+    )
+    yield Example(
+        "a forward pass reads other KV of a window",
+        "read-after-load",
+        PREFILLING,
+        after(
+            requests=lambda s: {
+                0: attrs.evolve(s.requests[0], read=fingerprints(*ONE), component_read=(5,))
+            }
+        ),
     )
     yield Example(
         "a lookup answers what another namespace has",

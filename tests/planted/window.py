@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hicache_model.operations import EvictDevice, Insert, LoadBack, Lock, Reset, Unlock
+from hicache_model.operations import (
+    BeginRequest,
+    EvictDevice,
+    Insert,
+    LoadBack,
+    Lock,
+    Reset,
+    Unlock,
+)
 from hicache_verify.campaigns.cells import Cell
 from tests.planted.bug import Edit, Planted, Witness
 
 SWA = "sglang.srt.mem_cache.unified_cache.components.swa"
 CORE = "sglang.srt.mem_cache.unified_cache.unified_tree_core"
+DEVICE_POOL = "sglang.srt.mem_cache.swa_memory_pool"
 ALLOCATOR = "sglang.srt.mem_cache.allocator.swa"
 
 BACK = Cell("write_back", 1, "lru", "swa")
@@ -224,6 +233,26 @@ WINDOW = (
 +                cd_n.host_value = None
 """,
         "component-slots",
+    ),
+    planted(
+        "window_is_handed_out_without_a_wait",
+        "read-after-load",
+        Witness(
+            "read-after-load",
+            (Insert((1,)), EvictDevice(1), Insert((2,)), BeginRequest(0, (1, 3), 1)),
+            window(1),
+        ),
+        DEVICE_POOL,
+        """
+@@ get_key_buffer
+-        self._wait_for_layer(layer_id)
+         layer_id_pool, is_swa_layer = self.layers_mapping[layer_id]
+-        if is_swa_layer:
++        if not is_swa_layer:
++            self._wait_for_layer(layer_id)
++        if is_swa_layer:
+             return self.swa_kv_pool.get_key_buffer(layer_id_pool)
+""",
     ),
     planted(
         "reset_keeps_the_mapping",

@@ -102,7 +102,9 @@ class WithComponent(UnifiedObserver):
         start = max(seen.protected, request.req.kv.get_evicted_seqlen(self.parts.kind))
         mapping = self.parts.mapping
         own = tuple(int(mapping[slot]) for slot in seen.row[start:])
-        return attrs.evolve(seen, component_start=start, component_row=own)
+        return attrs.evolve(
+            seen, component_start=start, component_row=own, component_read=request.window_read
+        )
 
     def _started(self, kind: str, ack: Any, nodes: Any, path_of: PathOf) -> Transfer:
         copied = self._copy_of(ack, component=True)

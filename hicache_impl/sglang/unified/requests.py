@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Running:
     """A request between admission and end. ``tokens`` is the prompt and what was decoded.
 
-    ``read`` is the KV that its last forward pass read, of what was computed before.
+    ``read`` is the KV that its last forward pass read, of what was computed before, and
+    ``window_read`` what the layers of a sliding window read, of the last of that.
     """
 
     req: Req
@@ -37,6 +38,7 @@ class Running:
     tokens: tuple[int, ...]
     namespace: str | None
     read: Slots = ()
+    window_read: Slots = ()
 
     @property
     def home(self) -> Any:
@@ -163,13 +165,23 @@ class Scheduler(RequestSlots):
         start, end = request.computed, request.computed + len(slots)
         number, rows = request.home.req_pool_idx, self.calls.rows
         rows.write((number, slice(start, end)), slots)
-        request.read = self.forward.read(rows.req_to_token[number, :start])
+        prefix = rows.req_to_token[number, :start]
+        request.read = self.forward.read(prefix)
+        request.window_read = self._read_window(prefix)
         values = fingerprints(request.namespace, request.tokens)[start:end]
         self.device_kv.write(slots, values)
         self.calls.write_component(slots, values)
         if self.states is not None:
             self.states.compute(request, start, end)
         request.req.computed(end)
+
+    def _read_window(self, prefix: Any) -> Slots:
+        """What the layers of a sliding window read of it, where there are any."""
+        calls, component = self.calls, self.calls.parts.component
+        if component is None or calls.component_kv is None or component.has_states:
+            return ()
+        first = max(0, len(prefix) - calls.cache.sliding_window_size)
+        return self.forward.read_window(component.mapping[prefix[first:]], calls.component_kv)
 
     def _release(self, number: int, checkpoint: bool) -> Done:
         req = self.running.pop(number).req
