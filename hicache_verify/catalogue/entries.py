@@ -25,6 +25,8 @@ ENTRIES: tuple[Entry, ...] = (
     unified.RECLAIM_ORDER,
     unified.SHORT_WINDOW,
     unified.UNAWAITED_WINDOW,
+    unified.RUST_SHORT_WINDOW,
+    unified.RUST_UNAWAITED_WINDOW,
     mamba.CLEARED_STATE,
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from hicache_model.configuration import Configuration
 from hicache_model.operations import (
     BeginRequest,
@@ -521,4 +523,26 @@ UNAWAITED_WINDOW = Entry(
     ),
     looks_like=_came_short,
     target="sglang-unified",
+)
+
+
+def _came_short_in_rust(divergence: Divergence) -> bool:
+    """Without locks to see, the model alone says that there was more to free."""
+    return isinstance(divergence.operation, (EvictDevice, LoadBack, BeginRequest))
+
+
+RUST_SHORT_WINDOW = attrs.evolve(
+    SHORT_WINDOW,
+    identifier="short-window-rust",
+    title="A request gives up a part of its window before it inserts, with the Rust core too",
+    target="sglang-unified-rust",
+)
+
+RUST_UNAWAITED_WINDOW = attrs.evolve(
+    UNAWAITED_WINDOW,
+    identifier="unawaited-window-rust",
+    title="An eviction of the Rust core comes short of windows that it only has to wait for",
+    laws=("answer",),
+    looks_like=_came_short_in_rust,
+    target="sglang-unified-rust",
 )
