@@ -86,7 +86,7 @@ def _of_target(shown: Snapshot) -> object:
         _orders(nodes),
         tuple(shown.device_free),
         tuple(shown.host_free),
-        [(transfer.device, transfer.host) for transfer in shown.transfers],
+        [(transfer.device, transfer.host, transfer.arrived) for transfer in shown.transfers],
         [request.row for _, request in sorted(shown.requests.items())],
         _content(shown.device_kv),
         _content(shown.host_kv),
