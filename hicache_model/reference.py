@@ -717,6 +717,7 @@ class Reference:
     def _op_extend_request(self, op: ops.ExtendRequest) -> Outcome:
         running = self.requests[op.request]
         self._cache_unfinished(running, chunked=True)
+        self._op_start_loads()
         try:
             self._compute(running, min(op.chunk, running.prompt_length - running.computed))
         except NoRoom as short:

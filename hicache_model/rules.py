@@ -133,8 +133,8 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     host += reference.component.host_tokens(on_path)
     if host and len(reference.started_loads) >= STARTED_LOADS:
         return f"{STARTED_LOADS} load transfers are in flight already; complete one first"
-    if reference.queued_loads and len(reference.started_loads) >= STARTED_LOADS:
-        return "loads are queued and no transfer can start; complete one first"
+    if (stuck := _loads_cannot_start(reference)) is not None:
+        return stuck
     if op.chunk < len(op.tokens) and op.chunk % reference.page_size:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
     device = reference.component.usable_length(on_path, device)
@@ -142,6 +142,13 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     return _no_room(reference, needed, unlocked) or reference.component.no_room(
         needed, on_path, inserts=2
     )
+
+
+def _loads_cannot_start(reference: Reference) -> str | None:
+    """Every batch that computes prompts starts the loads that are queued."""
+    if reference.queued_loads and len(reference.started_loads) >= STARTED_LOADS:
+        return "loads are queued and no transfer can start; complete one first"
+    return None
 
 
 def _no_room(
@@ -167,6 +174,8 @@ def _extend(reference: Reference, running: Running, op: ops.ExtendRequest) -> st
     left = running.prompt_length - running.computed
     if left <= 0:
         return f"request {op.request} has its whole prompt computed"
+    if (stuck := _loads_cannot_start(reference)) is not None:
+        return stuck
     if op.chunk < left and op.chunk % reference.page_size:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
     inserts = 2 if op.chunk >= left else 1

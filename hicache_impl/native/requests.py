@@ -118,6 +118,7 @@ class Scheduler:
         """Give what is computed to the cache, then compute up to ``chunk`` more prompt tokens."""
         request = self.running[number]
         self._cache_unfinished(request, chunked=True)
+        self.start_loads()
         self._prefill(request, chunk)
 
     def decode(self, number: int, token: int) -> None:

@@ -226,6 +226,7 @@ class Scheduler(RequestSlots):
     def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
         self.calls.cache.cache_unfinished_req(request.req, chunked=True)
+        self.forward.loads_started(self.calls.cache.ready_to_load_host_cache())
         return self._extend(request, o.chunk) or Done()
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:

@@ -9,6 +9,7 @@ import pytest
 
 from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import WRITE_POLICIES, Configuration
+from hicache_model.operations import BeginRequest, EvictDevice, ExtendRequest, Insert, LoadBack
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import RandomChooser
@@ -35,6 +36,21 @@ def test_it_agrees_with_the_model_after_every_operation(
             found = None if operation is None else lockstep.step(operation)
             assert found is None, "\n".join(divergence_block(found))
         assert lockstep.finish() is None
+
+
+def test_the_next_chunk_of_a_prompt_waits_for_loads_that_it_took_over_from_another() -> None:
+    """SGLang starts the queued loads with every batch that computes prompts."""
+    lockstep = Lockstep(NativeFactory(), Configuration(load_back_threshold=3), exact=True)
+    for operation in (
+        Insert((1,)),
+        Insert((1, 2, 3, 4)),
+        EvictDevice(3),
+        BeginRequest(0, (1, 2, 3), 1),
+        LoadBack((1, 2, 3, 4)),
+        ExtendRequest(0, 1),  # its own KV of 2 goes, for what is being loaded
+    ):
+        found = lockstep.step(operation)
+        assert found is None, "\n".join(divergence_block(found))
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ class Scheduler(RequestSlots):
         request = self.running[o.request]
         ways, req = self.calls.ways, request.req
         ways.checkpoint(self.calls, req, True)
+        self.forward.loads_started(self.calls.cache.ready_to_load_host_cache())
         req.computed(ways.resumes_at(req))
         return self._extend(request, o.chunk) or Done()
 
