@@ -66,15 +66,26 @@ def draw_configuration(
 
 
 def _with_component(configuration: Configuration, cell: Cell, chooser: Chooser) -> Configuration:
-    """A pool of its own, mostly smaller, and a window from one token to more than a request has.
-
-    States are counted one by one, and are copied by one io backend.
-    """
+    """A pool of its own, mostly smaller, and a window from one token to more than a request has."""
+    if cell.component == "mamba":
+        return _with_states(configuration, chooser)
     page = configuration.page_size
     pages = (4, 3, 5, 6, 8, 2)[chooser.index(6)]
     return configuration.with_(
         component=cell.component,
-        io_backend="direct" if cell.component == "mamba" else configuration.io_backend,
         component_slots=pages * page,
         window=(1, 2, 3, page, page + 1, 2 * page, 4 * page, 20 * page)[chooser.index(8)],
+    )
+
+
+def _with_states(configuration: Configuration, chooser: Chooser) -> Configuration:
+    """A request has a state of its own and gives a copy of it to the tree: so few make it wait.
+
+    One io backend copies states; and a host pool for them has no fewer pages than layers (0.5.22).
+    """
+    return configuration.with_(
+        component="mamba",
+        io_backend="direct",
+        layers=min(configuration.layers, configuration.host_slots),
+        component_slots=(6, 4, 8, 5, 12, 3)[chooser.index(6)],
     )

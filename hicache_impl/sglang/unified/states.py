@@ -15,9 +15,20 @@ import attrs
 from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes
 from hicache_impl.sglang.errors import RefusedSize
 from hicache_impl.sglang.loader import Loaded
+from hicache_impl.sglang.releases import Range
+
+#: Up to here a page-first host pool is listed by pages, under the number of its layers.
+LISTED_BY_PAGES = Range(before="0.5.23")
 
 
 def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
+    """Raises RefusedSize where the release cannot build so few host pages."""
+    pages = configuration.host_slots // configuration.page_size
+    if loaded.version in LISTED_BY_PAGES and pages < configuration.layers:
+        raise RefusedSize(
+            f"sglang {loaded.version} cannot build {pages} host pages of {configuration.layers} "
+            "layers beside states; take as many pages as layers"
+        )
     memory, layers = loaded.module("mem_cache.memory_pool"), configuration.layers
     rows = memory.HybridReqToTokenPool(
         size=configuration.requests,
