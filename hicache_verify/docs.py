@@ -21,6 +21,7 @@ from hicache_model.laws import LAWS
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path
 from hicache_model.states import ALL_STATES, LEGAL_STATES, NodeState, state_of, why_illegal
+from hicache_verify.catalogue.page import defects_page
 from hicache_verify.engine_laws import SENTENCES
 from hicache_verify.goals import GROUPS
 from hicache_verify.menu import Menu, RandomChooser
@@ -64,6 +65,7 @@ def pages() -> dict[str, str]:
         "dialects.md": "".join(_dialects()),
         "bugs.md": "".join(_bugs()),
         "goals.md": "".join(_goals()),
+        "defects.md": "\n".join(defects_page(HEAD)),
     }
 
 

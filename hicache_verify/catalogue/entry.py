@@ -46,7 +46,8 @@ class Entry:
     ``shown_on`` is the affected release, and the fixed one if there is any, that a reproduction
     takes when none is named. ``looks_like`` judges the shape of a divergence whose law and release
     fit already. ``strict`` are the values of the dialect (dialects.py) that are exchanged to show a
-    defect which is tolerated elsewhere.
+    defect which is tolerated elsewhere. ``upstream_test`` is a file of ``upstream_tests``: a test
+    for SGLang's own folder, written by hand where a trace has no form in plain calls.
     """
 
     identifier: str
@@ -64,6 +65,7 @@ class Entry:
     target: str = "sglang"
     earlier_patch: tuple[str, SourcePatch] | None = None
     strict: tuple[tuple[str, str], ...] = ()
+    upstream_test: str | None = None
 
     @property
     def name(self) -> str:

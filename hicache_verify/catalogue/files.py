@@ -6,6 +6,7 @@ it agrees.
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from hicache_verify import trace
@@ -34,7 +35,12 @@ class Files:
             self._write(event)
 
     def _write(self, event: TraceDone) -> None:
-        from hicache_verify.report.pytest_files import REPLAY, UPSTREAM, write_pytest_files
+        from hicache_verify.report.pytest_files import (
+            REPLAY,
+            UPSTREAM,
+            identifier,
+            write_pytest_files,
+        )
 
         entry, release = event.run.entry, event.run.release
         name = f"{entry.identifier}-{release}-{1 + entry.traces.index(event.trace)}"
@@ -42,3 +48,12 @@ class Files:
         trace.write(self._folder / f"{name}.jsonl", told)
         forms = (UPSTREAM,) if entry.strict else (REPLAY, UPSTREAM)
         write_pytest_files(self._folder, name, told, event.divergence, forms)
+        if entry.upstream_test is not None:
+            path = self._folder / f"test_{identifier(name)}_{UPSTREAM}.py"
+            path.write_text(by_hand(entry.upstream_test), encoding="utf-8")
+
+
+def by_hand(name: str) -> str:
+    """A test for SGLang's own folder that no trace was turned into."""
+    file = resources.files("hicache_verify.catalogue") / "upstream_tests" / name
+    return file.read_text(encoding="utf-8")

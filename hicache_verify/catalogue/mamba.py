@@ -54,4 +54,5 @@ CLEARED_STATE = Entry(
     ),
     looks_like=lambda divergence: isinstance(divergence.operation, BeginRequest),
     target="sglang-unified",
+    upstream_test="cleared_state.py",
 )

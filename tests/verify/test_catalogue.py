@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +36,7 @@ from hicache_verify.catalogue.events import (
     StepDone,
     TraceDone,
 )
+from hicache_verify.catalogue.files import by_hand
 from hicache_verify.catalogue.reproduce import reproduce, runs
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.engine_laws import SENTENCES
@@ -43,6 +46,7 @@ from hicache_verify.workers.autopsy import Ending
 from hicache_verify.workers.journal import Entry as JournalEntry
 from hicache_verify.workers.journal import Phase
 from hicache_verify.workers.messages import Attempt, Attempted, Broken, Opened, Refused
+from tests.fetched import fetched
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
 NAMES = ", ".join(entry.identifier for entry in ENTRIES)
@@ -359,6 +363,45 @@ def test_what_is_judged_more_strictly_has_no_replay_that_would_agree(
         *(f"backup-in-vain-0.5.23-{number}.jsonl" for number in (1, 2)),
         *(f"test_backup_in_vain_0_5_23_{number}_upstream.py" for number in (1, 2)),
     ]
+
+
+def test_a_test_that_was_written_by_hand_takes_the_place_of_a_generated_one(
+    play_with: Any, tmp_path: Path
+) -> None:
+    (entry,) = find(["cleared-state"])
+    found = attrs.evolve(SAW, law=entry.laws[0])
+    play_with(lambda spec, job: answers(job, None if spec.patches else found))
+    assert ask(entry.identifier, folder=tmp_path)[0] == 0
+    written = (tmp_path / "test_cleared_state_0_5_23_1_upstream.py").read_text()
+    assert written == by_hand("cleared_state.py")
+
+
+BY_HAND = """
+import sys
+import pytest
+from hicache_impl.sglang.loader import Patch, load
+from hicache_impl.sglang.source import Release
+from hicache_verify.catalogue import find
+(entry,) = find([sys.argv[1]])
+patches = [Patch(*entry.patch)] if sys.argv[4] == "patched" else []
+load(Release(sys.argv[2]), patches, cache="unified")
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[3]]))
+"""
+
+
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.upstream_test], ids=lambda e: e.name)
+def test_it_fails_where_the_defect_is_and_passes_with_the_patch(
+    entry: Entry, tmp_path: Path
+) -> None:
+    path, release = tmp_path / "test_it.py", entry.shown_on[0]
+    fetched(release)
+    assert entry.upstream_test is not None
+    path.write_text(by_hand(entry.upstream_test))
+    for state, code, said in (("as it is", 1, "AssertionError"), ("patched", 0, "1 passed")):
+        command = [sys.executable, "-c", BY_HAND, entry.identifier, release, str(path), state]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert ran.returncode == code, ran.stdout + ran.stderr
+        assert said in ran.stdout
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:

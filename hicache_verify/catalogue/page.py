@@ -1,0 +1,61 @@
+"""The catalogue as a page for maintainers: what is not fixed in any release comes first."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from hicache_model.operations import describe
+from hicache_verify.catalogue.entries import ENTRIES
+from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
+from hicache_verify.report.words import configuration_text
+
+INTRODUCTION = """# Known defects
+
+Defects of SGLang's caches that a command shows: `hicache-verify reproduce ID` plays the trace on an
+affected release, on a fixed one, and with the patch in memory. `--out DIR` writes it as a file to
+replay and as a test for SGLang's own folder, which fails where the defect is.
+"""
+
+
+def defects_page(head: str) -> Iterator[str]:
+    yield head + INTRODUCTION
+    yield "## Not fixed in any release\n"
+    for entry in ENTRIES:
+        if not entry.fixed:
+            yield from _section(entry)
+    yield "## Fixed\n"
+    for entry in ENTRIES:
+        if entry.fixed:
+            yield from _section(entry)
+
+
+def _section(entry: Entry) -> Iterator[str]:
+    yield f"### {entry.identifier}: {entry.title}\n"
+    until = f"; fixed in {entry.fixed[0]}" if entry.fixed else ""
+    yield f"- Releases: {entry.affected[0]} to {entry.affected[-1]} ({entry.target}){until}"
+    yield f"- Write policies: {', '.join(entry.write_policies)}"
+    yield f"- Law: {', '.join(f'`{law}`' for law in entry.laws)}"
+    if entry.references:
+        yield f"- Public: {', '.join(entry.references)}"
+    yield f"\n{entry.story}\n"
+    for trace in entry.traces:
+        yield from _trace(trace)
+    if entry.patch is not None:
+        yield "What mends it:\n"
+        yield from _patch(entry.patch)
+
+
+def _trace(trace: NamedTrace) -> Iterator[str]:
+    yield f"{trace.tells} ({configuration_text(trace.configuration)})\n"
+    for number, operation in enumerate(trace.operations, 1):
+        yield f"{number}. {describe(operation)}"
+    yield ""
+
+
+def _patch(patch: SourcePatch) -> Iterator[str]:
+    """As a diff."""
+    changes = difflib.ndiff(patch.old.splitlines(), patch.new.splitlines())
+    yield f"```diff\n# {patch.module}"
+    yield from (line.rstrip() for line in changes if line[0] != "?")
+    yield "```\n"

@@ -1,0 +1,178 @@
+"""A request that falls back from a load back must copy the Mamba state that it goes on from.
+
+A lookup takes note of the state of its best node only if that is on the device. Where the host has
+it, the load back is to bring it; where that is called off, the request goes on behind its last node
+on the device, and its own state is cleared: it computes on from nothing, behind a cached prefix.
+
+Found by hicache-verify on SGLang 0.5.22 and 0.5.23.
+"""
+
+import sys
+import unittest
+from array import array
+from types import SimpleNamespace
+from unittest import mock
+
+import torch
+
+from sglang.srt.mem_cache.allocator import TokenToKVPoolAllocator
+from sglang.srt.mem_cache.base_prefix_cache import (
+    EvictParams,
+    InitLoadBackParams,
+    InsertParams,
+    MatchPrefixParams,
+)
+from sglang.srt.mem_cache.cache_init_params import CacheInitParams
+from sglang.srt.mem_cache.memory_pool import HybridLinearKVPool, HybridReqToTokenPool
+from sglang.srt.mem_cache.radix_cache import RadixKey
+from sglang.srt.mem_cache.unified_cache.components import ComponentType
+from sglang.srt.mem_cache.unified_radix_cache import UnifiedRadixCache
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE_SLOTS = 8
+HOST_SLOTS = 12
+GROUPS = "exec memory model observability parallel serving".split()
+GETTERS = {"get_" + group for group in GROUPS}
+SIZES = "tp_size pp_size attn_tp_size attn_dcp_size launch_world_size nnodes".split()
+RANKS = "tp_rank pp_rank attn_tp_rank attn_dp_rank attn_dcp_rank".split()
+
+
+class TestClearedState(unittest.TestCase):
+    def test_the_state_of_the_last_node_is_copied_where_a_load_is_called_off(self):
+        for tokens in ([1], [1, 2], [1, 2, 3]):
+            self.insert(tokens)
+        self.cache.evict(EvictParams(num_tokens=2))
+        self.admit([1, 2, 3])  # loads [2] and [3], with the state of [3]
+
+        req = self.admit([1, 2])  # may not load the state of [2] now, and falls back on [1]
+
+        self.assertEqual(req.prefix_len, 1)
+        self.assertIsNotNone(req.kv.mamba_cow_src_index, "its state begins empty")
+
+    def setUp(self):
+        server_args = self.settings()
+        self.rows = HybridReqToTokenPool(
+            size=4,
+            mamba_size=6,
+            mamba_spec_state_size=4,
+            max_context_len=64,
+            device=DEVICE,
+            enable_memory_saver=False,
+            cache_params=SimpleNamespace(
+                shape=SimpleNamespace(conv=[(1,)], temporal=(1,)),
+                dtype=SimpleNamespace(conv=torch.float32, temporal=torch.float32),
+                is_kda=False,
+            ),
+            mamba_layer_ids=[1],
+            enable_mamba_extra_buffer=False,
+        )
+        kv_pool = HybridLinearKVPool(
+            size=DEVICE_SLOTS,
+            dtype=torch.float32,
+            page_size=1,
+            head_num=1,
+            head_dim=16,
+            full_attention_layer_ids=[0],
+            device=DEVICE,
+            mamba_pool=self.rows.mamba_pool,
+        )
+        self.allocator = TokenToKVPoolAllocator(
+            size=DEVICE_SLOTS,
+            dtype=torch.float32,
+            device=DEVICE,
+            kvcache=kv_pool,
+            need_sort=False,
+        )
+        params = CacheInitParams(
+            disable=False,
+            req_to_token_pool=self.rows,
+            token_to_kv_pool_allocator=self.allocator,
+            page_size=1,
+            tree_components=(ComponentType.FULL, ComponentType.MAMBA),
+            tree_core_backend="python",
+        )
+        self.cache = UnifiedRadixCache(params)
+        self.cache.init_hicache(server_args, params)
+        self.cache.load_back_threshold = 1
+
+    def settings(self):
+        server_args = SimpleNamespace(
+            # The ratio from which this release makes exactly HOST_SLOTS.
+            hicache_ratio=(HOST_SLOTS - 0.5) / DEVICE_SLOTS,
+            hicache_size=0,
+            hicache_mem_layout="page_first_direct",
+            hicache_io_backend="direct",
+            hicache_host_memory_mode="cache",
+            hicache_write_policy="write_back",
+            hicache_storage_backend=None,
+            hicache_storage_backend_extra_config=None,
+            hicache_storage_prefetch_policy="best_effort",
+            served_model_name="none",
+            extra_metric_labels=None,
+            mamba=SimpleNamespace(
+                enable_int8_mamba_checkpoint=False,
+                enable_mamba_extra_buffer=False,
+                enable_mamba_extra_buffer_lazy=False,
+                mamba_max_states_per_path=-1,
+            ),
+        )
+        # One process; wherever this release looks for a setting, it finds this one.
+        context = SimpleNamespace(
+            **vars(server_args),
+            **dict.fromkeys(SIZES, 1),
+            **dict.fromkeys(RANKS, 0),
+            dcp_enabled=False,
+            pp_group=None,
+        )
+        answers = dict.fromkeys(GETTERS, lambda: context)
+        answers["mamba_cache_chunk_size"] = lambda: 1
+        answers["mamba_checkpoint_grid"] = lambda page: page
+        for name, module in list(sys.modules.items()):
+            for getter in answers.keys() & vars(module).keys():
+                if name.startswith("sglang."):
+                    patched = mock.patch.object(module, getter, answers[getter])
+                    patched.start()
+                    self.addCleanup(patched.stop)
+        return server_args
+
+    def key(self, tokens):
+        return RadixKey(array("q", tokens))
+
+    def insert(self, tokens):
+        """The end of a request: its KV and its state go to the cache, duplicates are freed."""
+        state = self.rows.mamba_allocator.alloc(1)
+        params = InsertParams(
+            key=self.key(tokens),
+            value=self.allocator.alloc(len(tokens)),
+            mamba_value=state,
+        )
+        if self.cache.insert(params).mamba_exist:
+            self.rows.mamba_allocator.free(state)
+
+    def admit(self, tokens):
+        """What the scheduler does with a prompt that goes on behind these tokens."""
+        kv = SimpleNamespace(
+            holds_mamba=False,
+            mamba_pool_idx=None,
+            mamba_cow_src_index=None,
+            mamba_needs_clear=False,
+        )
+        req = SimpleNamespace(rid=str(tokens), kv=kv, session=None)
+        params = MatchPrefixParams(key=self.key(tokens), cow_mamba=True, req=req)
+        match = self.cache.match_prefix(params)
+        req.last_node = match.last_device_node
+        req.prefix_len = match.device_prefix_len
+        req.swa_host_hit_length = match.swa_host_hit_length
+        req.mamba_host_hit_length = match.mamba_host_hit_length
+        params = InitLoadBackParams(
+            best_match_node=match.best_match_node,
+            host_hit_length=match.host_hit_length,
+            req=req,
+        )
+        loaded, req.last_node = self.cache.init_load_back(params)
+        req.prefix_len += loaded
+        return req
+
+
+if __name__ == "__main__":
+    unittest.main()
