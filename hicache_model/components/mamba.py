@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from hicache_model.components.auxiliary import Auxiliary, facts
+from hicache_model.components.auxiliary import Auxiliary
 from hicache_model.components.component import Shared
 from hicache_model.components.facts import DECISION, Facts
+from hicache_model.components.values import facts
 
 if TYPE_CHECKING:
     from hicache_model.notes import Running

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from hicache_model.components.auxiliary import Auxiliary, facts
+from hicache_model.components.auxiliary import Auxiliary
 from hicache_model.components.component import Shared
+from hicache_model.components.values import facts
 from hicache_model.definitions import usable_length
 
 if TYPE_CHECKING:
