@@ -45,6 +45,7 @@ ONLY_AFTERWARDS: Mapping[str, str] = {
     "split-neutral": "it compares the whole operation's end with its beginning",
     "policy-order": "it compares the whole operation's end with its beginning",
     "reset-is-new": "a reset has no steps",
+    "read-after-load": "no forward pass runs between two steps",
 }
 """Not judged at a boundary, and why not."""
 
