@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from benchmarks import copies
 from benchmarks.copies import Copies, scattered, table
 
@@ -36,4 +38,4 @@ def test_the_table_has_a_plain_copy_for_each_way() -> None:
 
 def test_where_there_is_no_gpu_the_table_says_so() -> None:
     said = " ".join(copies.notes(64))
-    assert ("No GPU" in said) != copies.torch.cuda.is_available()
+    assert ("No GPU" in said) != torch.cuda.is_available()

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import serving
 from benchmarks.conversations import conversations
+from benchmarks.mooncake import distinct_blocks
 from benchmarks.serving import Load, own, peer, record, same_answers, without_forward_pass
 from benchmarks.sessions import Parted
 from hicache_impl.native.cache import HierarchicalCache
@@ -32,7 +33,7 @@ def sglang() -> Any:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_pools_are_shares_of_the_working_set_in_whole_pages(policy: str, page_size: int) -> None:
     configuration = LOAD.configuration(policy, page_size)
-    different = serving.distinct_blocks(LOAD.requests) * 8
+    different = distinct_blocks(LOAD.requests) * 8
     assert abs(configuration.device_slots - different / 10) <= page_size
     assert abs(configuration.host_slots - different * 0.3) <= page_size
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from random import Random
 
-import attrs
 import pytest
 
 from hicache_impl.native.target import NativeFactory
@@ -66,7 +65,7 @@ def test_sizes_and_policies_that_cannot_be_are_refused_by_name(
     change: dict[str, object], word: str
 ) -> None:
     with pytest.raises(ValueError, match=word):
-        attrs.evolve(Configuration(), **change)
+        Configuration().with_(**change)
 
 
 def test_a_device_that_torch_does_not_know_is_refused_by_name() -> None:

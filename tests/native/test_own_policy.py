@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert, Match, Operation
 from hicache_model.policies import BadPolicy, UnknownPolicy, add_own, is_own_name, named
@@ -69,6 +70,7 @@ def ended(*arguments: str) -> int:
 
 def on_device(policy: str, *operations: Operation) -> list[tuple[int, ...]]:
     factory = open_factory(TargetSpec("native", policy=policy))
+    assert isinstance(factory, NativeFactory)
     target = factory.build(Configuration(eviction_policy=policy, device_slots=4))
     for operation in operations:
         target.perform(operation)

@@ -42,7 +42,7 @@ def prints() -> Factory:
 
 
 def raises() -> Factory:
-    return on_eviction(lambda: {}["gone"])
+    return on_eviction(lambda: dict[str, int]()["gone"])
 
 
 def loops() -> Factory:
@@ -141,7 +141,12 @@ def dies_later() -> Factory:
     """A timer ends the process when the example is long over."""
     timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGKILL))
     timer.daemon = True
-    return on_eviction(lambda: timer.is_alive() or timer.start())
+
+    def start() -> None:
+        if not timer.is_alive():
+            timer.start()
+
+    return on_eviction(start)
 
 
 def hangs_while_building() -> Factory:
@@ -150,7 +155,7 @@ def hangs_while_building() -> Factory:
         raise AssertionError
 
     factory = agrees()
-    factory.build = build  # type: ignore[method-assign,assignment]
+    factory.build = build  # type: ignore[method-assign]
     return factory
 
 
@@ -174,7 +179,7 @@ def cannot_build() -> Factory:
         raise RuntimeError("no memory for the pools")
 
     factory = agrees()
-    factory.build = build  # type: ignore[method-assign,assignment]
+    factory.build = build  # type: ignore[method-assign]
     return factory
 
 
@@ -183,7 +188,7 @@ def refuses() -> Factory:
         raise ValueError("the host pool is too small")
 
     factory = agrees()
-    factory.build = build  # type: ignore[method-assign,assignment]
+    factory.build = build  # type: ignore[method-assign]
     return factory
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any, TypeVar
 
 import pytest
 
@@ -10,18 +11,21 @@ from hicache_verify import events
 from hicache_verify.campaigns.campaign import Campaign
 from hicache_verify.campaigns.cells import Selection
 from hicache_verify.campaigns.plan import Plan
+from hicache_verify.findings import Finding
 from hicache_verify.targets import TargetSpec
 from hicache_verify.workers.executor import LocalExecutor
 from hicache_verify.workers.watch import Limits
 
 LIMITS = Limits(operation=0.5, memory=1 << 30, isolated_operation=0.2, isolated_minimizing=4)
 
+Kind = TypeVar("Kind")
+
 
 class Ran:
     """A campaign on one of the hostile targets, and everything that it emitted."""
 
-    def __init__(self, target: str, *, interrupt_at: type | None = None, **plan: object) -> None:
-        options: dict[str, object] = {
+    def __init__(self, target: str, *, interrupt_at: type | None = None, **plan: Any) -> None:
+        options: dict[str, Any] = {
             "examples": 12,
             "budget": None,
             "sources": ("random",),
@@ -33,11 +37,7 @@ class Ran:
         self._interrupt_at = interrupt_at
         spec = TargetSpec(f"tests.verify.hostile:{target}")
         began = time.monotonic()
-        campaign = Campaign(
-            Plan(spec, **options),  # type: ignore[arg-type]
-            LocalExecutor(options["limits"]),  # type: ignore[arg-type]
-            self._listen,
-        )
+        campaign = Campaign(Plan(spec, **options), LocalExecutor(options["limits"]), self._listen)
         self.result = campaign.run()
         self.seconds = time.monotonic() - began
 
@@ -47,11 +47,11 @@ class Ran:
             self._interrupt_at = None
             raise KeyboardInterrupt
 
-    def of(self, kind: type) -> list[events.Event]:
+    def of(self, kind: type[Kind]) -> list[Kind]:
         return [event for event in self.events if isinstance(event, kind)]
 
     @property
-    def only(self) -> events.Finding:
+    def only(self) -> Finding:
         (finding,) = self.result.findings
         return finding
 
@@ -101,7 +101,6 @@ def test_a_finding_is_emitted_before_it_is_minimized() -> None:
 def test_a_process_that_keeps_dying_the_same_way_is_given_up() -> None:
     ran = Ran("exits", examples=1000)
     (cell,) = ran.of(events.CellFinished)
-    assert isinstance(cell, events.CellFinished)
     assert cell.abandoned == f"no-death has ended {LIMITS.deaths_per_key} workers"
     assert len(ran.of(events.WorkerLost)) == LIMITS.deaths_per_key
     assert ran.only.repeats == LIMITS.deaths_per_key - 1
@@ -173,7 +172,7 @@ def test_the_same_seed_gives_the_same_findings() -> None:
     assert Ran("corrupts", seed=6).result.operations != first.result.operations
 
 
-def _same(finding: events.Finding) -> tuple[object, ...]:
+def _same(finding: Finding) -> tuple[object, ...]:
     after = finding.found_after
     return finding.divergence, finding.case, after.examples, after.operations, finding.repeats
 
@@ -197,7 +196,6 @@ def test_what_cannot_be_run_is_a_problem_and_no_verdict(target: str, says: str) 
 def test_a_policy_that_the_target_lacks_is_left_out_of_all_and_refused_by_name() -> None:
     everything = Selection(("write_back",), (1,), ("all",))
     (started,) = Ran("without_slru", selection=everything).of(events.CampaignStarted)
-    assert isinstance(started, events.CampaignStarted)
     assert started.left_out == ("slru",)
     assert len(started.cells) == 7
     by_name = Ran("without_slru", selection=Selection(("write_back",), (1,), ("slru",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hicache_model.configuration import WRITE_POLICIES
+from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_verify import events
 from hicache_verify.campaigns.canary import BUG, Canary
@@ -79,7 +79,7 @@ def test_it_sings_at_once_and_then_at_intervals() -> None:
 
 def test_it_leaves_nothing_in_the_journal() -> None:
     heard = Heard(Cell("write_back", 1, "lru"))
-    heard.journal.begin(journals.Configuration())
+    heard.journal.begin(Configuration())
     heard.canary.look()
     entry, pulse = heard.reader.entry(), heard.reader.pulse()
     assert (entry.configuration, entry.operations) == (None, ())

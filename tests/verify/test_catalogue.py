@@ -236,7 +236,7 @@ def test_the_affected_release_its_patch_and_the_fixed_one_are_played() -> None:
     assert (steps[0].step, steps[0].divergence) == (ANSWERED, SAW)
     assert events[-1] == EntryDone(HOST_LEAF, True)
     assert [worker.closed for worker in workers] == [True] * 3
-    assert workers[1].spec.patches == (tuple(HOST_LEAF.patch),)
+    assert workers[1].spec.patches == (HOST_LEAF.patch,)
 
 
 def test_every_release_that_an_entry_names_can_be_asked_for() -> None:

@@ -8,49 +8,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert, Match, Operation, Unlock
 from hicache_verify import trace
-from hicache_verify.cli import main
 from hicache_verify.cli.options import target_of_trace
 from hicache_verify.trace import Trace
 from tests.verify.snapshots import pinned
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "tests.verify.hostile:"
-
-
-class Ran(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """Standard output is one JSON object and nothing else."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs a command in this process, in a folder of its own."""
-    handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.syspath_prepend(str(ROOT))
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> Ran:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        signal.signal(signal.SIGTERM, handler)
-        assert isinstance(ended.value.code, int)
-        return Ran(ended.value.code, *capsys.readouterr())
-
-    return call
 
 
 def write_trace(path: Path, *performed: Operation, target: str = "mimic") -> str:
@@ -292,8 +262,8 @@ def test_a_trace_of_an_unknown_target_asks_for_one(cli: Any, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("target", ["corrupts", "exits"])
 def test_minimize_writes_the_shortest_trace(cli: Any, tmp_path: Path, target: str) -> None:
-    long = [Insert((n, n + 1)) for n in range(3)] + [Match((1,)), EvictDevice(4)]
-    path = write_trace(tmp_path / "t.jsonl", *long)
+    inserts = [Insert((n, n + 1)) for n in range(3)]
+    path = write_trace(tmp_path / "t.jsonl", *inserts, Match((1,)), EvictDevice(4))
     ran = cli("minimize", path, "--target", HOSTILE + target, "--json")
     assert ran.code == 0
     assert (ran.json["operations_before"], ran.json["operations"]) == (5, 1)

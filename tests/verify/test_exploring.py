@@ -22,9 +22,7 @@ from hicache_verify.exploration.exploring import Explorations, Explorer, Result
 from hicache_verify.targets import TargetSpec
 from hicache_verify.workers.executor import LocalExecutor
 from tests.verify.test_campaign import LIMITS
-from tests.verify.test_cli import HOSTILE, _start, cli
-
-assert cli  # a fixture
+from tests.verify.test_cli import HOSTILE, _start
 
 QUICK = ("--depth", "3", "--workers", "1")
 

@@ -21,7 +21,7 @@ def test_the_examples_of_a_cell_are_divided_among_the_workers() -> None:
     selection = Selection(("all",), (1,), ("lru",))
     ran = Ran("agrees", workers=3, examples=13, selection=selection)
     assert ran.result.verdict == events.AGREE
-    assert [cell.examples for cell in ran.of(events.CellFinished)] == [13] * 3  # type: ignore[attr-defined]
+    assert [cell.examples for cell in ran.of(events.CellFinished)] == [13] * 3
 
 
 @pytest.mark.parametrize("examples", [0, 1, 12, 13])
@@ -61,7 +61,7 @@ def test_first_ends_all_workers_at_the_first_finding(target: str, kind: str) -> 
 def test_processes_that_keep_dying_are_given_up_in_every_lane() -> None:
     ran = Ran("exits", workers=2, examples=1000)
     (cell,) = ran.of(events.CellFinished)
-    assert "no-death has ended" in (cell.abandoned or "")  # type: ignore[attr-defined]
+    assert "no-death has ended" in (cell.abandoned or "")
     assert ran.only.repeats == len(ran.of(events.WorkerLost)) - 1
 
 

@@ -135,7 +135,8 @@ def test_it_stays_within_its_width_whatever_the_tree_is_like() -> None:
         write_policy="write_through", device_slots=4096, host_slots=8192, context_length=9
     )
     chain = [Insert(tuple(range(100000, 100000 + n)), namespace="n") for n in range(3, 150, 3)]
-    operations = (*chain, Lock(chain[-1].tokens, namespace="n"), BeginRequest(1, (1, 2), 5))
+    lock = Lock(chain[-1].tokens, namespace="n")
+    operations: tuple[Operation, ...] = (*chain, lock, BeginRequest(1, (1, 2), 5))
     played = steps(configuration, *operations)
     trace = Trace(configuration, "sglang", "0.5.18", operations)
     for width in (80, 100, 120):

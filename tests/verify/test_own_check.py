@@ -10,7 +10,7 @@ import pytest
 from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import Configuration
 from hicache_model.dialects import Dialect
-from hicache_model.operations import Insert, Match
+from hicache_model.operations import Insert, Match, Operation
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Snapshot, Transfer
 from hicache_verify.lockstep import LAW_INTERVAL, Lockstep
@@ -35,7 +35,7 @@ class Checked:
 @pytest.mark.parametrize("exact", [True, False])
 def test_a_complaint_is_a_divergence_at_the_operation_that_it_begins_with(exact: bool) -> None:
     lockstep = Lockstep(Checked(), Configuration(), exact=exact)
-    script = [Insert((1,)), Insert((7,)), *[Match((1,))] * LAW_INTERVAL]
+    script: list[Operation] = [Insert((1,)), Insert((7,)), *[Match((1,))] * LAW_INTERVAL]
     found = [divergence for op in script if (divergence := lockstep.step(op)) is not None]
     assert found
     first = found[0]

@@ -10,6 +10,7 @@ from hicache_impl.bugs import find
 from hicache_model.observations import LEAF_SETS, LOCKS, ORDER, PINS
 from hicache_verify.campaigns.canary import EquallyBlind
 from hicache_verify.campaigns.cells import Cell
+from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import RandomChooser
 from hicache_verify.session import Session
@@ -28,8 +29,8 @@ def laws(bug: str, unobserved: tuple[str, ...], policy: str = "write_back") -> s
     leg = Leg(Cell(policy, 1, "lru"), "random", 0, None, None)
     keep = Journal(journals.make_file())
 
-    def as_it_is(case: Case, divergence: object) -> Minimized:
-        return Minimized(divergence.key, case, divergence)  # type: ignore[attr-defined,arg-type]
+    def as_it_is(case: Case, divergence: Divergence) -> Minimized:
+        return Minimized(divergence.key, case, divergence)
 
     session = Session(factory, keep, leg, send=heard.append, minimize=as_it_is)
     for number in range(20):

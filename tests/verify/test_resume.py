@@ -23,7 +23,7 @@ from hicache_verify.campaigns.campaign import Campaign
 from hicache_verify.campaigns.cells import Cell, Selection
 from hicache_verify.campaigns.plan import Plan
 from hicache_verify.campaigns.record import EVERY, FindingLine, Record, Recorded, create, reopen
-from hicache_verify.findings import FoundAfter
+from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.report.files import Files
 from hicache_verify.targets import TargetSpec
 from hicache_verify.trace import TraceError
@@ -85,7 +85,7 @@ def test_what_a_campaign_had_done_is_read_back(tmp_path: Path) -> None:
     assert past.examples_left(CELLS[1], 20) == 13
 
 
-def _bare(finding: events.Finding) -> events.Finding:
+def _bare(finding: Finding) -> Finding:
     return attrs.evolve(finding, steps=())
 
 
@@ -168,7 +168,7 @@ def test_text_that_is_no_text_can_be_written_and_read() -> None:
 # -- going on --------------------------------------------------------------------------------------
 
 
-def go_on(recorded: Recorded, **changes: object) -> tuple[events.CampaignFinished, list[Any]]:
+def go_on(recorded: Recorded, **changes: Any) -> tuple[events.CampaignFinished, list[Any]]:
     heard: list[Any] = []
     plan = attrs.evolve(recorded.plan, **changes)
     executor = LocalExecutor(plan.limits)

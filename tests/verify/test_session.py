@@ -22,12 +22,14 @@ CELL = Cell("write_back", 1, "lru")
 class Told:
     """A session and what it said."""
 
-    def __init__(self, factory: Factory, *, deadline: float | None = None, **leg: bool) -> None:
+    def __init__(
+        self, factory: Factory, *, deadline: float | None = None, first: bool = False
+    ) -> None:
         self.said: list[Reply] = []
         self.session = Session(
             factory,
             Journal(journals.make_file()),
-            Leg(CELL, "random", 0, None, None, **leg),
+            Leg(CELL, "random", 0, None, None, first=first),
             send=self.said.append,
             minimize=self._minimize,
             deadline=deadline,

@@ -30,9 +30,6 @@ from hicache_verify.workers.messages import Case, Found, Leg, Minimized, Reply
 from tests.verify import hostile
 from tests.verify.pairs import Pair, pair
 from tests.verify.test_campaign import LIMITS
-from tests.verify.test_cli import cli
-
-assert cli  # a fixture
 
 PAIRS = "tests.verify.pairs:"
 
