@@ -201,7 +201,7 @@ def _write_page(path: Path, done: Sequence[CellDone], asked: Asked, out: Path) -
     from hicache_verify.trace import TraceError
 
     try:
-        path.write_text(page(done, asked.budget, _command(path), out), encoding="utf-8")
+        path.write_text(page(done, asked, _command(path), out), encoding="utf-8")
     except (OSError, TraceError) as error:
         raise click.ClickException(f"--markdown {path!s:.80}: {error}") from error
 

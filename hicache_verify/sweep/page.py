@@ -12,9 +12,9 @@ from hicache_verify import trace
 from hicache_verify.divergence import ALONE
 from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text
-from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, CellDone, Found
+from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, Asked, CellDone, Found
 
-HEAD = """# Releases
+HEAD = """# Releases{beside}
 
 This page is generated: `{command}`.
 
@@ -24,6 +24,14 @@ explained below, with that trace.
 """
 
 
+BESIDE = {
+    "full": "",
+    "swa": " with sliding window attention",
+    "mamba": " with Mamba states",
+}
+"""What is cached beside full attention."""
+
+
 class Seen(NamedTuple):
     """A finding, and the cell that it is of."""
 
@@ -31,9 +39,10 @@ class Seen(NamedTuple):
     found: Found
 
 
-def page(cells: Sequence[CellDone], budget: float, command: str, folder: Path) -> str:
+def page(cells: Sequence[CellDone], asked: Asked, command: str, folder: Path) -> str:
     """The whole page; ``folder`` is where the traces are."""
-    head = HEAD.format(command=command, budget=budget)
+    beside = BESIDE[asked.component]
+    head = HEAD.format(command=command, budget=asked.budget, beside=beside)
     return "\n".join([head, table(cells), *absences(cells), *sections(cells, folder)])
 
 

@@ -190,7 +190,7 @@ def write_trace(folder: Path) -> None:
 def test_the_page_has_the_table_and_each_distinct_finding(tmp_path: Path) -> None:
     write_trace(tmp_path)
     older = attrs.evolve(BROKEN, cell=attrs.evolve(OLD, release="0.5.9"))
-    text = page([older, BROKEN, FINE], 4.0, "the command", tmp_path)
+    text = page([older, BROKEN, FINE], ASKED, "the command", tmp_path)
     assert "`the command`" in text
     assert "| 0.5.10.post1 | HiRadixCache |  | **host-leaves** (2) | 2026-11-26 |" in text
     assert "| 0.5.21 | UnifiedRadixCache | python | agrees (12,345 operations) |" in text
@@ -203,16 +203,16 @@ def test_crashes_at_two_lines_of_one_function_are_one_finding(tmp_path: Path) ->
     write_trace(tmp_path)
     crash = attrs.evolve(FOUND, law="no-crash", exception="AssertionError")
     places = [attrs.evolve(crash, place=f"cache:evict_host:{n}") for n in (863, 871)]
-    text = page([attrs.evolve(BROKEN, found=tuple(places))], 4.0, "the command", tmp_path)
+    text = page([attrs.evolve(BROKEN, found=tuple(places))], ASKED, "the command", tmp_path)
     assert text.count("### ") == 1
     assert "### HiRadixCache: no-crash: AssertionError in cache:evict_host" in text
 
 
 def test_a_finding_whose_trace_is_gone_is_told_as_such(tmp_path: Path) -> None:
     with pytest.raises(TraceError):
-        page([BROKEN], 4.0, "the command", tmp_path)
+        page([BROKEN], ASKED, "the command", tmp_path)
     bare = attrs.evolve(BROKEN, found=(attrs.evolve(FOUND, trace=None),))
-    assert "its trace could not be written" in page([bare], 4.0, "the command", tmp_path)
+    assert "its trace could not be written" in page([bare], ASKED, "the command", tmp_path)
 
 
 def test_the_table_says_why_and_leaves_the_advice_out() -> None:
