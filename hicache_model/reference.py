@@ -447,8 +447,11 @@ class Reference:
         if not (ready and self.component.lacks_backup(node)):
             return
         above = self._without_copy_above(node) if when == "with_ancestors" else []
-        written = self._write_all(above) and self.component.lacks_backup(node)
-        if written and self.component.back_up(node, waits=False):
+        if not self._write_all(above):
+            return
+        if not node.on_host:  # its copy made room for theirs
+            self._write_all([node])
+        elif self.component.lacks_backup(node) and self.component.back_up(node, waits=False):
             self._queue_write(node)
 
     def _queue_write(self, node: TreeNode) -> None:

@@ -144,6 +144,22 @@ def test_ancestors_are_written_with_a_window_in_the_oldest_release_alone(
     assert on_host == {"(1,)": ancestors, "(1, 2)": True, "(1, 2, 3)": True, "(1, 2, 3, 4)": True}
 
 
+def test_a_node_whose_copy_made_room_for_its_ancestors_is_written_again() -> None:
+    *_, filled = run(
+        BeginRequest(0, (1, 2, 3, 4), 4),
+        RetractRequest(0),
+        Match((1,)),
+        EvictDevice(3),
+        Insert((1, 2)),
+        release=OLDEST,
+        device_slots=4,
+        host_slots=2,
+        component_slots=4,
+        window=1,
+    )
+    assert {path: part[2] for path, part in filled[1].items()} == {"(1,)": True, "(1, 2)": True}
+
+
 def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
     child = hicache_verify("run --release 0.5.18 --component swa --examples 1")
     assert child.returncode == 2
