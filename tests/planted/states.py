@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hicache_model.operations import (
+    BeginRequest,
     EvictDevice,
     EvictHost,
     Insert,
@@ -31,6 +32,17 @@ TOMBSTONE = EvictDevice(1, "mamba")
 
 STATES = (
     planted(
+        "request_begins_without_a_copy_of_the_state_it_found",
+        "component-bytes",
+        (Insert((1,)), BeginRequest(0, (1, 2), 2)),
+        """
+@@ finalize_match_result_in_cache
+-        req.kv.mamba_cow_src_index = src_index
+         req.kv.mamba_needs_clear = False
+         return result
+""",
+    ),
+    planted(
         "split_hands_the_state_to_the_upper_half",
         "component-slots",
         (Insert((1, 2)), Insert((1, 3))),
@@ -52,6 +64,7 @@ STATES = (
 -            return lambda node: node.component_data[ct].value is not None
 +            return lambda node: True
 """,
+        "answer",
     ),
     planted(
         "second_state_of_a_node_is_not_refused",
@@ -76,6 +89,7 @@ STATES = (
 """,
         "transition",
         "component-progress",
+        "component-sizes",
         "progress",
         "component-locked-stays",
     ),
