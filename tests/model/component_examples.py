@@ -24,7 +24,7 @@ from hicache_model.snapshot import (
     Snapshot,
     Transfer,
 )
-from tests.model.law_examples import Change, Example, after, asks
+from tests.model.law_examples import Change, Example, after, asks, node
 
 ONE, ONE_TWO = Path(None, (1,)), Path(None, (1, 2))
 FIRST, SECOND = fingerprints(None, (1, 2))
@@ -77,16 +77,19 @@ def example(name: str, law: str, breaks: Change, *also: str) -> ComponentExample
 
 
 def state(**changes: Any) -> Change:
-    return after(component=lambda snapshot: attrs.evolve(snapshot.component, **changes))
+    def change(snapshot: Snapshot) -> ComponentState:
+        assert snapshot.component is not None
+        return attrs.evolve(snapshot.component, **changes)
+
+    return after(component=change)
 
 
 def part(path: Path, **changes: Any) -> Callable[[Snapshot], Snapshot]:
     def change(snapshot: Snapshot) -> Snapshot:
-        node = snapshot.nodes[path]
-        assert node is not None
-        assert node.component is not None
-        node = attrs.evolve(node, component=attrs.evolve(node.component, **changes))
-        return attrs.evolve(snapshot, nodes={**snapshot.nodes, path: node})
+        old = node(snapshot, path)
+        assert old.component is not None
+        new = attrs.evolve(old, component=attrs.evolve(old.component, **changes))
+        return attrs.evolve(snapshot, nodes={**snapshot.nodes, path: new})
 
     return change
 
@@ -124,7 +127,7 @@ def component_examples() -> Iterator[ComponentExample]:
                 step.after,
                 nodes={
                     **step.after.nodes,
-                    ONE: attrs.evolve(step.after.nodes[ONE], host=None),  # type: ignore[type-var]
+                    ONE: attrs.evolve(node(step.after, ONE), host=None),
                 },
                 host_free=(0, 1, 2, 3),
             ),

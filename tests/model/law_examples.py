@@ -139,14 +139,14 @@ def all_of(*changes: Change) -> Change:
 def loses_device_copy(path: Path) -> Change:
     """The node's device slots are free again."""
     return all_of(
-        after(device_free=lambda s: s.device_free + (node(s, path).device or ())),
+        after(device_free=lambda s: (*s.device_free, *(node(s, path).device or ()))),
         node_after(path, device=None),
     )
 
 
 def loses_host_copy(path: Path) -> Change:
     return all_of(
-        after(host_free=lambda s: s.host_free + (node(s, path).host or ())),
+        after(host_free=lambda s: (*s.host_free, *(node(s, path).host or ()))),
         node_after(path, host=None),
     )
 
@@ -241,8 +241,8 @@ def _tiers() -> Iterator[Example]:
         all_of(
             after(
                 evictable_size=lambda s: s.evictable_size - ONE_LENGTH,
-                device_free=lambda s: s.device_free + (node(s, ONE).device or ()),
-                host_free=lambda s: s.host_free + (node(s, ONE).host or ()),
+                device_free=lambda s: (*s.device_free, *(node(s, ONE).device or ())),
+                host_free=lambda s: (*s.host_free, *(node(s, ONE).host or ())),
             ),
             after(nodes=lambda s: {p: n for p, n in s.nodes.items() if p != ONE}),
         ),
@@ -263,25 +263,25 @@ def _memory() -> Iterator[Example]:
         "a device slot freed twice",
         "free-once",
         CHAIN,
-        after(device_free=lambda s: s.device_free + s.device_free[:1]),
+        after(device_free=lambda s: (*s.device_free, s.device_free[0])),
     )
     yield Example(
         "a host slot freed twice",
         "free-once",
         CHAIN,
-        after(host_free=lambda s: s.host_free + s.host_free[-1:]),
+        after(host_free=lambda s: (*s.host_free, s.host_free[-1])),
     )
     yield Example(
         "a device slot of a node is free",
         "single-owner",
         CHAIN,
-        after(device_free=lambda s: s.device_free + (node(s, ONE).device or ())),
+        after(device_free=lambda s: (*s.device_free, *(node(s, ONE).device or ()))),
     )
     yield Example(
         "a host slot of a node is free",
         "single-owner",
         CHAIN,
-        after(host_free=lambda s: s.host_free + (node(s, ONE).host or ())),
+        after(host_free=lambda s: (*s.host_free, *(node(s, ONE).host or ()))),
     )
     yield Example(
         "a request reads other slots than the tree's",
@@ -306,7 +306,7 @@ def _memory() -> Iterator[Example]:
         "lengths-agree",
         (ops.Insert((1, 2)), ops.CompleteWrites(1)),
         all_of(
-            after(host_free=lambda s: s.host_free + (node(s, ONE_TWO).host or ())[1:]),
+            after(host_free=lambda s: (*s.host_free, *(node(s, ONE_TWO).host or ())[1:])),
             after(
                 nodes=lambda s: {
                     ONE_TWO: attrs.evolve(node(s, ONE_TWO), host=(node(s, ONE_TWO).host or ())[:1])

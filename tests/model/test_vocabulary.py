@@ -88,10 +88,13 @@ def test_defaults_are_left_out() -> None:
 
 # -- what is refused -------------------------------------------------------------------------------
 
-NO_INTEGER = (True, False, 1.0, "1", [1], {}, -1, MAX_COUNT + 1)
-NO_TOKENS = ([], "12", 7, None, {}, [True], [-1], [1.5], ["1"], [None], [MAX_COUNT], [[1]])
-NO_FLAG = (0, 1, "true", None, [])
-NO_TEXT = ("", 5, True, [], "x" * 257)
+NO_INTEGER: tuple[object, ...] = (True, False, 1.0, "1", [1], {}, -1, MAX_COUNT + 1)
+NO_TOKENS: tuple[object, ...] = (
+    *([], "12", 7, None, {}, [True]),
+    *([-1], [1.5], ["1"], [None], [MAX_COUNT], [[1]]),
+)
+NO_FLAG: tuple[object, ...] = (0, 1, "true", None, [])
+NO_TEXT: tuple[object, ...] = ("", 5, True, [], "x" * 257)
 
 
 def least(name: str) -> int:
@@ -216,7 +219,7 @@ def test_a_pool_that_is_no_whole_number_of_pages_is_refused_with_the_nearest(
     field: str, slots: int, better: int
 ) -> None:
     with pytest.raises(ValueError, match=rf"^{field} is {slots}, .*page_size 4; use {better}$"):
-        Configuration(page_size=4, **{"device_slots": 8, "host_slots": 8, field: slots})
+        Configuration(page_size=4, device_slots=8, host_slots=8).with_(**{field: slots})
 
 
 WRONG_CONFIGURATIONS = [

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.target import SideBySide, TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.laws import Step, judge
 from hicache_model.operations import Operation, describe
@@ -114,9 +114,14 @@ def broken_by(lockstep: Lockstep, configuration: Configuration, operation: Opera
     return list(dict.fromkeys(law.identifier for law, _ in judge(step)))
 
 
+def released(release: str, patches: tuple[tuple[str, str, str], ...] = ()) -> TargetFactory:
+    factory = open_factory(TargetSpec(release=release, patches=patches))
+    assert not isinstance(factory, SideBySide)  # which takes two cores
+    return factory
+
+
 def opened(bug: Planted) -> TargetFactory:
-    patches = tuple(edit.patch for edit in bug.edits)
-    return open_factory(TargetSpec(release=bug.release, patches=patches))
+    return released(bug.release, tuple(edit.patch for edit in bug.edits))
 
 
 def search(name: str, seed: int, limit: int, cell: str = "") -> dict[str, Any]:
@@ -124,7 +129,7 @@ def search(name: str, seed: int, limit: int, cell: str = "") -> dict[str, Any]:
     if name == CLEAN:
         write_policy, page_size, eviction_policy = cell.split("/")
         clean = Cell(write_policy, int(page_size), eviction_policy)
-        return hunt(open_factory(TargetSpec(release=RELEASE)), clean, seed, limit)
+        return hunt(released(RELEASE), clean, seed, limit)
     bug = BANK.get(name) or HARMLESS[name]
     factory = opened(bug)
     witness = witnessed(factory, bug) if bug.witness else []

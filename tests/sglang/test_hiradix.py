@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_hiradix_child import Raised, Step, pages, releases, run, run_anyway, sizes
 
 from hicache_impl.sglang.releases import Range
 from hicache_model.operations import (
@@ -35,6 +34,7 @@ from hicache_model.outcomes import (
     Matched,
     OutOfMemory,
 )
+from tests.sglang.test_hiradix_child import Raised, Step, pages, releases, run, run_anyway, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 

@@ -56,7 +56,8 @@ class Step:
 
     @property
     def nodes(self) -> dict[str, str]:
-        return self.state["nodes"]
+        nodes: dict[str, str] = self.state["nodes"]
+        return nodes
 
     def __getitem__(self, name: str) -> Any:
         return self.state[name]
@@ -226,12 +227,13 @@ class Reporter:
                 yield "observe_at shows other contents than observe"
 
     def _ownership_faults(self, seen: Snapshot) -> Iterator[str]:
+        nodes = [node for node in seen.nodes.values() if node]
         own = [r.row[r.protected :] for r in seen.requests.values()]
-        owned = [*self._pages(n.device for n in seen.nodes.values()), *self._pages(own)]
+        owned = [*self._pages(n.device for n in nodes), *self._pages(own)]
         first, count = 1, self.target.configuration.device_slots // self.page
         if sorted([*seen.device_free, *owned]) != list(range(first, first + count)):
             yield f"device pages {_doubtful(Counter([*seen.device_free, *owned]), first, count)}"
-        host = [slot for n in seen.nodes.values() for slot in n.host or ()]
+        host = [slot for n in nodes for slot in n.host or ()]
         if sorted([*seen.host_free, *host]) != list(range(self.target.configuration.host_slots)):
             yield "a host slot is lost or has two owners"
 

@@ -114,7 +114,7 @@ def tree() -> Any:
         key=lambda tokens, namespace: _Key(tokens),
         child=lambda node, key: node.children.get(key.token_ids[0]),
     )
-    return SimpleNamespace(cache=cache, upper=upper, lower=lower, nodes=Nodes(calls))  # type: ignore[arg-type]
+    return SimpleNamespace(cache=cache, upper=upper, lower=lower, nodes=Nodes(calls))
 
 
 def path(*tokens: int) -> Path:

@@ -211,7 +211,8 @@ def kept_memory(loaded: Any, builds: int) -> int:
     for _ in range(builds):
         build(loaded, configuration)
     gc.collect()
-    return process.memory_info().rss - before
+    grown: int = process.memory_info().rss - before
+    return grown
 
 
 def build_milliseconds(loaded: Any) -> float:

@@ -9,17 +9,17 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from test_hiradix_child import ROOT, pages, run, sizes
 
 from hicache_impl.sglang.namespaces import KeyParts, namespace_of, parts_of
 from hicache_model.operations import BeginRequest, FinishRequest, Match
+from tests.sglang.test_hiradix_child import ROOT, pages, run, sizes
 
 SALTED = [(None, None), ("a", None), (None, "a"), ("a", "a")]
 NAMES = [None, "a", "#a", "a#a"]
 
 KEYS = """
 import json, sys
-from test_hiradix_child import _factory
+from tests.sglang.test_hiradix_child import _factory
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 
@@ -56,7 +56,7 @@ def test_the_kv_of_a_salted_request_is_kept_under_its_salt(version: str, cache: 
         [sys.executable, "-c", KEYS, version, cache],
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests/sglang")))},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         check=True,
     )
     assert [tuple(key) for key in json.loads(found.stdout)] == SALTED

@@ -9,7 +9,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from test_hiradix_child import pages, releases, run, run_anyway, sizes
 
 from hicache_impl.sglang.namespaces import KeyParts
 from hicache_impl.sglang.releases import Range
@@ -35,6 +34,7 @@ from hicache_model.operations import (
 )
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
 from hicache_model.reference import Reference
+from tests.sglang.test_hiradix_child import pages, releases, run, run_anyway, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 ALL = 1 << 10  # a chunk that reaches the end of any prompt here

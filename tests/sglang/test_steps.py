@@ -10,13 +10,13 @@ import sys
 from typing import Any
 
 import pytest
-from test_hiradix_child import ROOT, run, sizes
 
 from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_model import laws
 from hicache_model.boundaries import HOLDS, ONLY_AFTERWARDS
 from hicache_model.laws import LAWS
 from hicache_model.operations import Match
+from tests.sglang.test_hiradix_child import ROOT, run, sizes
 
 NEWEST = KNOWN_UNIFIED[-1]
 

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_hiradix_child import ROOT, Step, pages, run, sizes
 
 from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.releases import KNOWN_UNIFIED, Range, host_may_be_smaller
@@ -40,6 +39,7 @@ from hicache_model.operations import (
     UnlockHost,
 )
 from hicache_model.outcomes import Admitted, Evicted, Inserted, LoadedBack, Matched
+from tests.sglang.test_hiradix_child import ROOT, Step, pages, run, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 NEWEST = KNOWN_UNIFIED[-1]
@@ -66,7 +66,7 @@ def play(
     return run(version, configuration, *script, cache="unified")
 
 
-def started(version: str) -> tuple[StartWrites, ...]:
+def started(version: str) -> tuple[Operation, ...]:
     """What starts the writes that a release has queued; up to 0.5.20 they start at once."""
     return () if version in AT_ONCE else (StartWrites(),)
 

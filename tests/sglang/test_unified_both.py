@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_hiradix_child import ROOT
-from test_unified_rust import command, on_its_python
 
 from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_impl.sglang.unified import rust
@@ -29,6 +27,8 @@ from hicache_verify.trace import Trace, read, write
 from tests.fetched import fetched
 from tests.planted.source_tree import source_tree
 from tests.planted.unified import RELEASE, UNIFIED
+from tests.sglang.test_hiradix_child import ROOT
+from tests.sglang.test_unified_rust import command, on_its_python
 
 TARGET = "sglang-unified-both"
 RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]

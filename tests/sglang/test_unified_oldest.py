@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_hiradix_child import ROOT, pages, run, run_anyway, sizes
 
 from hicache_impl.sglang import releases
 from hicache_impl.sglang.errors import NoSuchCache
@@ -16,6 +15,7 @@ from hicache_impl.sglang.loader import load
 from hicache_impl.sglang.source import SourceTree
 from hicache_model.operations import EvictDevice, Insert, Match
 from hicache_model.outcomes import Evicted
+from tests.sglang.test_hiradix_child import ROOT, pages, run, run_anyway, sizes
 
 OLDEST = "0.5.12"
 each_page = pytest.mark.parametrize("page", [1, 4])

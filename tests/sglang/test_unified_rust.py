@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from test_hiradix_child import ROOT, Step, pages, run, sizes
 
+from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_impl.sglang.unified import rust
 from hicache_model.operations import (
@@ -38,6 +39,7 @@ from hicache_model.operations import (
     Unlock,
     UnlockHost,
 )
+from tests.sglang.test_hiradix_child import ROOT, Step, pages, run, sizes
 
 NEWEST = KNOWN_UNIFIED[-1]
 RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
@@ -179,7 +181,7 @@ def with_extension(root: Path, name: str) -> Path:
 
 
 def refusal(release: Any) -> str:
-    with pytest.raises(rust.WrongCore, match="--core python runs the other core") as raised:
+    with pytest.raises(WrongCore, match="--core python runs the other core") as raised:
         rust.refuse_unloadable(release)
     (line,) = str(raised.value).splitlines()
     return line
@@ -200,7 +202,7 @@ def test_an_extension_for_another_python_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_torch_is_refused(tmp_path: Path) -> None:
-    root = with_extension(tmp_path, f"mem_cache{rust.EXTENSION_SUFFIXES[0]}")
+    root = with_extension(tmp_path, f"mem_cache{EXTENSION_SUFFIXES[0]}")
     said = refusal(loaded(root, lowest=98))
     assert f"it needs torch 98.0 to 99.0, and this is torch {torch.__version__}" in said
 

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_unified_rust import on_its_python
-from test_unified_window import RELEASE, hicache_verify
-from test_unified_window import run as run_with
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import (
@@ -21,6 +18,9 @@ from hicache_model.operations import (
     Lock,
     Match,
 )
+from tests.sglang.test_unified_rust import on_its_python
+from tests.sglang.test_unified_window import RELEASE, hicache_verify
+from tests.sglang.test_unified_window import run as run_with
 
 
 def run(*script: Any, **sizes: Any) -> list[Any]:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_hiradix_child import ROOT
-from test_unified_rust import on_its_python
 
 from hicache_model.operations import (
     BeginRequest,
@@ -23,6 +21,8 @@ from hicache_model.operations import (
     RetractRequest,
     codec,
 )
+from tests.sglang.test_hiradix_child import ROOT
+from tests.sglang.test_unified_rust import on_its_python
 
 RELEASE, OLDEST = "0.5.23", "0.5.21"
 
