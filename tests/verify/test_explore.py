@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import pytest
@@ -19,7 +19,7 @@ from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
 from hicache_verify.exploration.alphabet import alphabet
 from hicache_verify.exploration.bound import EXTRAS, Bound, UnknownExtra
-from hicache_verify.exploration.explore import Exploration, Found, Layer
+from hicache_verify.exploration.explore import Expanded, Exploration, Found, Layer, State
 from hicache_verify.exploration.joining import state_key
 from hicache_verify.lockstep import Lockstep
 from tests.verify.exhaustive import (
@@ -56,7 +56,7 @@ def _states_by_path(bound: Bound, configuration: Configuration) -> list[tuple[Op
     paths: list[tuple[Operation, ...]] = []
     join = running._join
 
-    def spy(asked, expanded):  # type: ignore[no-untyped-def]
+    def spy(asked: Sequence[State], expanded: Expanded) -> list[State]:
         states = join(asked, expanded)
         paths.extend(state.operations for state in states)
         return states
