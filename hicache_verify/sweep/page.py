@@ -20,7 +20,8 @@ This page is generated: `{command}`.
 
 Each cell is a run of {budget:g} seconds against the unmodified release: how many operations agreed,
 or the laws that broke, each with the number of operations of its shortest trace. A finding is
-explained below, with that trace.
+explained below, with that trace. A rarer defect, such as some that `hicache-verify reproduce
+--list` names, may not show in so short a run.
 """
 
 
