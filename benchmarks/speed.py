@@ -12,6 +12,7 @@ from benchmarks.measure import Contender, Result, compare
 from benchmarks.sessions import Example, Measured, Recording
 from benchmarks.stand_ins import Counter, empty_like, naive_like
 from benchmarks.tables import Column, Table, name_of
+from hicache_impl.sglang.unified.target import UnifiedTarget
 from hicache_impl.target import TargetFactory
 from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
@@ -35,6 +36,7 @@ NOTES = (
     "Lockstep compares everything after every operation.",
     "The plain peer: Hypothesis; fresh observation, whole comparison, all laws after each step.",
     "For the empty rules an operation is a rule that ran.",
+    "The Rust core alone is with a look at its nodes, which its driver names by that.",
 )
 
 
@@ -104,6 +106,8 @@ class Speed:
         target = self.factory.build(example.configuration)
         for operation in example.operations:
             target.perform(operation)
+            if isinstance(target, UnifiedTarget):
+                target.keep_up()
 
     def _observed(self, example: Example) -> None:
         target = self.factory.build(example.configuration)

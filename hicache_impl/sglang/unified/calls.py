@@ -108,6 +108,9 @@ class Calls:
             node = node.parent
         return None if node is self.tree.root_node else self.handle(node)
 
+    def keep_up(self) -> None:
+        """Learn which nodes the last operation made; here they show it themselves."""
+
     # -- lookup
 
     def match(self, tokens: Iterable[int], namespace: str | None) -> Any:

@@ -83,6 +83,9 @@ class RustCalls(Calls):
     def _find_places(self, version: str) -> Places:
         return IN_RUST
 
+    def keep_up(self) -> None:
+        self.names.refresh()
+
     def is_root(self, handle: Any) -> bool:
         return bool(self.tree.is_root(handle))
 

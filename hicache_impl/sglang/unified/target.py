@@ -132,6 +132,13 @@ class UnifiedTarget(DrivenTarget):
             return tuple(line.strip() for line in found) or (str(error),)
         return ()
 
+    def keep_up(self) -> None:
+        """Look at what the last operation made, for a driver that does not observe in between.
+
+        Otherwise the Rust core's nodes have no names by which an operation could unlock them.
+        """
+        self._calls.keep_up()
+
     def watch_steps(self, seen: list[Boundary] | None) -> None:
         if self._steps is not None:
             self._steps.watch(seen)
