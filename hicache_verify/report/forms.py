@@ -11,6 +11,7 @@ import attrs
 
 from hicache_impl.sglang.releases import ALWAYS, Range
 from hicache_model import operations as ops
+from hicache_verify import divergence
 from hicache_verify.targets import SGLANG, SGLANG_RUST, SGLANG_UNIFIED
 
 
@@ -25,19 +26,21 @@ class Way:
 
 @attrs.define(frozen=True, slots=True)
 class Form:
-    """The test file of one cache and core.
+    """The test file of one ``cache`` and ``core``. ``root`` is the root of its tree.
 
     ``laws`` are those that the template states in plain code, with the helpers that they take.
     ``needs`` says what each helper is written with, ``facts`` how a fact of ``node`` is read.
     ``lacks`` are operations without a plain call, with the reason as the beginning of a sentence.
     """
 
-    template: str
+    cache: str
+    root: str
     ways: tuple[Way, ...]
     laws: Mapping[str, tuple[str, ...]]
     needs: Mapping[str, tuple[str, ...]]
     facts: Mapping[str, str]
     lacks: Mapping[type, str]
+    core: str = divergence.PYTHON
 
     def of(self, release: str) -> dict[str, str]:
         return {way.name: way.code for way in self.ways if release in way.releases}
@@ -76,11 +79,34 @@ _LOOKUPS: dict[str, tuple[str, ...]] = {
     "find": _NODES,
 }
 
+_WAYS = (
+    Way("token_ids", "list(tokens)", Range(before="0.5.13")),
+    Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
+    Way("settings", "server_args", Range(before="0.5.16")),
+    Way("settings", "context", Range(since="0.5.16")),
+)
+_FACTS = {
+    "evicted": "node.evicted",
+    "backed_up": "node.backuped",
+    "length": "len(node.key)",
+    "hit_count": "node.hit_count",
+    "priority": "node.priority",
+}
+_LAWS = {
+    "host-leaves": _NODES,
+    "device-leaves": _NODES,
+    "sizes": ("nodes",),
+    "device-prefix-closed": _NODES,
+    "backup-prefix-closed": _NODES,
+    "single-owner": ("nodes",),
+    "conservation": ("nodes",),
+}
+
 HIRADIX = Form(
-    template="upstream.py.j2",
+    cache="hiradix",
+    root="self.cache.root_node",
     ways=(
-        Way("token_ids", "list(tokens)", Range(before="0.5.13")),
-        Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
+        *_WAYS,
         Way("load_from", "", Range(before="0.5.10")),
         Way("load_from", "last_host_node", Range(since="0.5.10", before="0.5.12")),
         Way("load_from", "best_match_node", Range(since="0.5.12")),
@@ -90,24 +116,16 @@ HIRADIX = Form(
             "[p[0] for p in self.cache.ongoing_write_through.values()]",
             Range(since="0.5.13"),
         ),
-        Way("settings", "server_args", Range(before="0.5.16")),
-        Way("settings", "context", Range(since="0.5.16")),
         Way("host_free", "[pool.free_slots]", Range(before="0.5.16")),
         Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
         Way("eviction_asks", "count", Range(before="0.5.17")),
         Way("eviction_asks", "count - free", Range(since="0.5.17")),
         Way("requests", "yes", Range(before="0.5.20")),
     ),
-    laws={
-        "host-leaves": _NODES,
-        "device-leaves": _NODES,
+    laws=_LAWS
+    | {
         "pinned-until-ack": _NODES,
         "no-orphan": ("nodes",),
-        "sizes": ("nodes",),
-        "device-prefix-closed": _NODES,
-        "backup-prefix-closed": _NODES,
-        "single-owner": ("nodes",),
-        "conservation": ("nodes",),
         "bytes": (*_NODES, "content"),
     },
     needs=_LOOKUPS
@@ -121,16 +139,12 @@ HIRADIX = Form(
         "abort": ("finish", "retract"),
         "allocate": ("EvictParams",),
     },
-    facts={
-        "evicted": "node.evicted",
-        "backed_up": "node.backuped",
-        "length": "len(node.key)",
+    facts=_FACTS
+    | {
         "lock_ref": "node.lock_ref",
         "host_lock": "node.host_ref_counter",
         "in_device_leaves": "node in self.cache.evictable_leaves",
         "in_host_leaves": "node in self.cache.evictable_host_leaves",
-        "hit_count": "node.hit_count",
-        "priority": "node.priority",
     },
     lacks={ops.StartWrites: "HiRadixCache queues no writes that could be started"},
 )
@@ -141,10 +155,10 @@ _REQUESTS = dict.fromkeys(
 )
 
 UNIFIED = Form(
-    template="unified.py.j2",
+    cache="unified",
+    root="self.tree.root_node",
     ways=(
-        Way("token_ids", "list(tokens)", Range(before="0.5.13")),
-        Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
+        *_WAYS,
         Way("components", "unified_cache_components", _IN_CACHE),
         Way("components", "unified_cache.components", _IN_CORE),
         Way("tree", "self.cache", _IN_CACHE),
@@ -156,35 +170,22 @@ UNIFIED = Form(
         Way("core", "parameter", Range(since="0.5.21")),
         Way("counted", "chunked=chunked", Range(before="0.5.22")),
         Way("counted", "inserted_len=len(tokens) if chunked else 0", Range(since="0.5.22")),
-        Way("settings", "server_args", Range(before="0.5.16")),
-        Way("settings", "context", Range(since="0.5.16")),
     ),
-    laws={
-        "host-leaves": _NODES,
-        "device-leaves": _NODES,
-        "sizes": ("nodes",),
-        "device-prefix-closed": _NODES,
-        "backup-prefix-closed": _NODES,
-        "single-owner": ("nodes",),
-        "conservation": ("nodes",),
-    },
+    laws=_LAWS,
     needs=_LOOKUPS | {"lock": ("match", "node"), "lock_host": ("match", "node")},
-    facts={
-        "evicted": "node.evicted",
-        "backed_up": "node.backuped",
-        "length": "len(node.key)",
+    facts=_FACTS
+    | {
         "lock_ref": "node.component_data[FULL].lock_ref",
         "host_lock": "node.component_data[FULL].host_lock_ref",
         "in_device_leaves": "node in self.tree.evictable_device_leaves",
         "in_host_leaves": "node in self.tree.evictable_host_leaves",
-        "hit_count": "node.hit_count",
-        "priority": "node.priority",
     },
     lacks=_REQUESTS,
 )
 
 RUST = attrs.evolve(
     UNIFIED,
+    core=divergence.RUST,
     laws={},
     facts={},
     lacks=_REQUESTS

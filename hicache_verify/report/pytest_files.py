@@ -17,12 +17,12 @@ import jinja2
 from hicache_model.configuration import Configuration
 from hicache_model.laws import LAWS
 from hicache_model.policies import TLRU_ESTIMATE, TLRU_THRESHOLD, is_own_name, tlru
-from hicache_verify.divergence import PYTHON, RUST, Divergence
+from hicache_verify.divergence import Divergence
 from hicache_verify.report import words
 from hicache_verify.report.code import WIDTH, Group, constructor, layout, quoted
 from hicache_verify.report.forms import FORMS, HIRADIX
 from hicache_verify.report.upstream import plan
-from hicache_verify.targets import NATIVE, SGLANG_BOTH, SGLANG_RUST
+from hicache_verify.targets import NATIVE, SGLANG_BOTH
 from hicache_verify.trace import Trace
 
 REPLAY, UPSTREAM = "replay", "upstream"
@@ -87,7 +87,7 @@ def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str
     paged = trace.configuration.page_size > 1
     names = {n for n in planned.used if n.endswith("Params")}
     return _render(
-        form.template,
+        f"{form.cache}.py.j2",
         **_about(trace, divergence, name),
         class_name="Test" + "".join(part.title() for part in identifier(name).split("_")),
         allocator="PagedTokenToKVPoolAllocator" if paged else "TokenToKVPoolAllocator",
@@ -101,7 +101,9 @@ def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str
         comments=[_comment(sentence) for sentence in planned.comments],
         ways=planned.ways,
         tlru=_in_tokens(trace.configuration),
-        core=RUST if trace.target == SGLANG_RUST else PYTHON,
+        cache=form.cache,
+        core=form.core,
+        root=form.root,
         has_requests="begin" in planned.used,
         params_import=_import("sglang.srt.mem_cache.base_prefix_cache", sorted(names)),
     )

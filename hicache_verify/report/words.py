@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hicache_model import outcomes
 from hicache_model.configuration import Configuration
@@ -63,6 +63,12 @@ _OUTCOMES = {
     outcomes.OutOfMemory: "out of memory: {o.needed} needed",
     outcomes.Done: "done",
 }
+
+
+def numbered(operations: Iterable[Operation]) -> Iterator[str]:
+    """The items of a list in a page, one for each operation."""
+    for number, operation in enumerate(operations, 1):
+        yield f"{number}. {describe(operation)}"
 
 
 def outcome_text(outcome: Outcome | None) -> str:

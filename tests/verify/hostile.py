@@ -149,14 +149,19 @@ def dies_later() -> Factory:
     return on_eviction(start)
 
 
+def that_builds(build: Callable[..., Mimic]) -> Factory:
+    """Agrees, where ``build`` gives a target at all."""
+    factory = agrees()
+    factory.build = build  # type: ignore[method-assign]  # a mishap is planted in this one object
+    return factory
+
+
 def hangs_while_building() -> Factory:
     def build(configuration: object) -> Mimic:
         spin()
         raise AssertionError
 
-    factory = agrees()
-    factory.build = build  # type: ignore[method-assign]
-    return factory
+    return that_builds(build)
 
 
 def without_slru() -> Factory:
@@ -178,18 +183,14 @@ def cannot_build() -> Factory:
     def build(configuration: object) -> Mimic:
         raise RuntimeError("no memory for the pools")
 
-    factory = agrees()
-    factory.build = build  # type: ignore[method-assign]
-    return factory
+    return that_builds(build)
 
 
 def refuses() -> Factory:
     def build(configuration: object) -> Mimic:
         raise ValueError("the host pool is too small")
 
-    factory = agrees()
-    factory.build = build  # type: ignore[method-assign]
-    return factory
+    return that_builds(build)
 
 
 def blinds() -> Factory:

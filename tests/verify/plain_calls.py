@@ -12,7 +12,8 @@ import unittest
 from random import Random
 from typing import Any
 
-from hicache_impl.sglang.unified.build import counters
+from hicache_impl.sglang import build as hiradix_build
+from hicache_impl.sglang.unified import build as unified_build
 from hicache_model.operations import OPERATIONS
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
@@ -81,8 +82,10 @@ def run_form(factory: Any, lockstep: Lockstep, law: str) -> tuple[Any, dict[str,
     found = Divergence("law", law, "law", "", len(trace.operations) - 1, None)
     names: dict[str, Any] = {"__name__": "generated"}
     exec(compile(upstream_file(trace, found, "x"), "generated", "exec"), names)  # noqa: S102
-    afresh(factory)
-    factory.loaded.around.device.copies = lockstep.configuration.copies
+    unified = factory.description.target != SGLANG
+    start_afresh = unified_build.start_afresh if unified else hiradix_build.start_afresh
+    sizes: Any = lockstep.configuration
+    start_afresh(factory.loaded, sizes)
     case = names["TestX"]("test_x")
     result = unittest.TestResult()
     case.run(result)
@@ -96,14 +99,6 @@ def recorded(factory: Any, lockstep: Lockstep) -> Trace:
     return Trace(lockstep.configuration, about.target, about.release, tuple(lockstep.performed))
 
 
-def afresh(factory: Any) -> None:
-    """Clocks begin again, as they did for the target."""
-    factory.loaded.around.clock.reset()
-    if factory.description.target != SGLANG:
-        for owner, name in counters(factory.loaded)[1:]:
-            setattr(owner, name, type(getattr(owner, name))(name.startswith("_")))
-
-
 def nodes(case: Any, names: dict[str, Any], form: Form) -> Any:
     """The facts of all nodes of the cache of the form."""
     root = getattr(case, "tree", case.cache).root_node
@@ -114,7 +109,7 @@ def nodes(case: Any, names: dict[str, Any], form: Form) -> Any:
         waiting += [(tokens, child) for child in node.children.values()]
         here = names | {"self": case, "node": node}
         found[node.key.extra_key, tokens] = {
-            fact: eval(form.facts[fact], here)  # noqa: S307 - our own table
+            fact: eval(form.facts[fact], here)  # noqa: S307 - an expression of our own table, as the written test has it
             for fact in FACTS
         }
     return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,7 +44,7 @@ from hicache_verify.workers.autopsy import Ending
 from hicache_verify.workers.journal import Entry as JournalEntry
 from hicache_verify.workers.journal import Phase
 from hicache_verify.workers.messages import Attempt, Attempted, Broken, Opened, Refused
-from tests.fetched import fetched
+from tests.verify.upstream_child import run_upstream
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
 NAMES = ", ".join(entry.identifier for entry in ENTRIES)
@@ -352,13 +350,18 @@ def test_what_diverges_as_it_should_is_written_as_traces_and_tests(
     assert err.endswith("file: File exists; name another folder with --out\n")
 
 
+def reproduced_into(folder: Path, identifier: str, play_with: Any) -> None:
+    """As the catalogue says: it diverges, and agrees with the patch."""
+    (entry,) = find([identifier])
+    found = attrs.evolve(SAW, law=entry.laws[0])
+    play_with(lambda spec, job: answers(job, None if spec.patches else found))
+    assert ask(identifier, folder=folder)[0] == 0
+
+
 def test_what_is_judged_more_strictly_has_no_replay_that_would_agree(
     play_with: Any, tmp_path: Path
 ) -> None:
-    (entry,) = find(["backup-in-vain"])
-    found = attrs.evolve(SAW, law=entry.laws[0])
-    play_with(lambda spec, job: answers(job, None if spec.patches else found))
-    assert ask(entry.identifier, folder=tmp_path)[0] == 0
+    reproduced_into(tmp_path, "backup-in-vain", play_with)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *(f"backup-in-vain-0.5.23-{number}.jsonl" for number in (1, 2)),
         *(f"test_backup_in_vain_0_5_23_{number}_upstream.py" for number in (1, 2)),
@@ -368,25 +371,9 @@ def test_what_is_judged_more_strictly_has_no_replay_that_would_agree(
 def test_a_test_that_was_written_by_hand_takes_the_place_of_a_generated_one(
     play_with: Any, tmp_path: Path
 ) -> None:
-    (entry,) = find(["cleared-state"])
-    found = attrs.evolve(SAW, law=entry.laws[0])
-    play_with(lambda spec, job: answers(job, None if spec.patches else found))
-    assert ask(entry.identifier, folder=tmp_path)[0] == 0
+    reproduced_into(tmp_path, "cleared-state", play_with)
     written = (tmp_path / "test_cleared_state_0_5_23_1_upstream.py").read_text()
     assert written == by_hand("cleared_state.py")
-
-
-BY_HAND = """
-import sys
-import pytest
-from hicache_impl.sglang.loader import Patch, load
-from hicache_impl.sglang.source import Release
-from hicache_verify.catalogue import find
-(entry,) = find([sys.argv[1]])
-patches = [Patch(*entry.patch)] if sys.argv[4] == "patched" else []
-load(Release(sys.argv[2]), patches, cache="unified")
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", sys.argv[3]]))
-"""
 
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.upstream_test], ids=lambda e: e.name)
@@ -394,12 +381,10 @@ def test_it_fails_where_the_defect_is_and_passes_with_the_patch(
     entry: Entry, tmp_path: Path
 ) -> None:
     path, release = tmp_path / "test_it.py", entry.shown_on[0]
-    fetched(release)
     assert entry.upstream_test is not None
     path.write_text(by_hand(entry.upstream_test))
-    for state, code, said in (("as it is", 1, "AssertionError"), ("patched", 0, "1 passed")):
-        command = [sys.executable, "-c", BY_HAND, entry.identifier, release, str(path), state]
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    for patch, code, said in ((None, 1, "AssertionError"), (entry.patch, 0, "1 passed")):
+        ran = run_upstream(path, release, CACHE_OF[entry.target], patch)
         assert ran.returncode == code, ran.stdout + ran.stderr
         assert said in ran.stdout
 

@@ -43,6 +43,7 @@ from hicache_verify.report.pytest_files import (
 )
 from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
+from tests.verify.upstream_child import run_upstream
 from tests.verify.vocabulary import TRACES
 
 FOUR = Trace(
@@ -244,25 +245,6 @@ def test_long_runs_of_tokens_are_ranges() -> None:
 
 
 # -- on the real releases --------------------------------------------------------------------------
-
-LOADED = """
-import sys
-from hicache_impl.sglang.loader import load
-from hicache_impl.sglang.source import Release
-load(Release(sys.argv[1]), cache=sys.argv[4])
-import pytest
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", sys.argv[2], sys.argv[3]]))
-"""
-
-
-def run_upstream(
-    path: Path, release: str, cache: str = "hiradix"
-) -> subprocess.CompletedProcess[str]:
-    """The file under pytest in a process that has loaded ``release``."""
-    if release not in fetch.cached_releases():
-        pytest.skip(f"{release} is not in the cache")
-    command = [sys.executable, "-c", LOADED, release, str(path.parent), str(path), cache]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_the_upstream_form_fails_with_the_law_where_the_defect_is(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ WITH: dict[str, Any] = {"swa": window, "mamba": states}
 def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Parts:
     """A fresh cache with ``core``. Raises RefusedSize, or WrongCore where another core came."""
     common.refuse_sizes(loaded.version, configuration)
-    _start_afresh(loaded, configuration)
+    start_afresh(loaded, configuration)
     beside = WITH.get(configuration.component)
     server_args = common.apply_settings(loaded, configuration)
     pools = (beside or common).build_pools(loaded, configuration)
@@ -99,7 +99,7 @@ def counters(loaded: Loaded) -> tuple[tuple[Any, str], ...]:
     )
 
 
-def _start_afresh(loaded: Loaded, configuration: Sizes) -> None:
+def start_afresh(loaded: Loaded, configuration: Sizes) -> None:
     """Node ids, clock ticks and lock receipts of the process begin again."""
     common.start_afresh(loaded, configuration)
     where = places(loaded.version)
