@@ -491,18 +491,17 @@ def _locked_stays(step: Step) -> Iterator[Violation]:
     taught_by="SGLang #27631, #27562; TensorRT-LLM #8813",
 )
 def _bytes(step: Step) -> Iterator[Violation]:
-    under_way = [t for t in step.after.transfers if not t.arrived]
-    moving = {(t.kind, s) for t in under_way for s in _destinations(t)}
+    moving = {tier: step.after.moving(tier) for tier in ("device", "host")}
     for node in step.family.nodes.values():
         due = fingerprints(*node.path)[-node.length :]
-        for tier, kind, slots, content in (
-            ("device", "load", node.device, step.after.device_kv),
-            ("host", "write", node.host, step.after.host_kv),
+        for tier, slots, content in (
+            ("device", node.device, step.after.device_kv),
+            ("host", node.host, step.after.host_kv),
         ):
             wrong = [
                 slot
                 for slot, value in zip(slots or (), due, strict=False)
-                if content[slot] != value and (kind, slot) not in moving
+                if content[slot] != value and slot not in moving[tier]
             ]
             if wrong:
                 yield Violation(
@@ -532,10 +531,6 @@ def _read_after_load(step: Step) -> Iterator[Violation]:
             if wrong:
                 text = f"the forward pass of request {number} read other KV{what} at positions"
                 yield Violation(f"{text} {wrong}")
-
-
-def _destinations(transfer: Transfer) -> Slots:
-    return transfer.device if transfer.kind == "load" else transfer.host
 
 
 # -- what an operation answers and does ------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
@@ -182,6 +183,13 @@ class Snapshot:
     @property
     def evictable_device_leaves(self) -> frozenset[Path]:
         return frozenset(p for p, n in self.nodes.items() if n and n.in_device_leaves)
+
+    def moving(self, tier: str, *, of_component: bool = False) -> frozenset[int]:
+        """Slots in ``tier`` whose bytes are still on their way to them."""
+        kind = "load" if tier == "device" else "write"
+        slots = attrgetter(f"component_{tier}" if of_component else tier)
+        under_way = [t for t in self.transfers if t.kind == kind and not t.arrived]
+        return frozenset(slot for transfer in under_way for slot in slots(transfer))
 
     @property
     def evictable_host_leaves(self) -> frozenset[Path]:

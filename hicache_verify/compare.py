@@ -28,6 +28,7 @@ from hicache_verify.difference import Difference, Values, explain_values, itself
 
 Bytes: TypeAlias = Sequence[int] | Mapping[int, int]
 Contents: TypeAlias = tuple[Bytes, Bytes]
+Moving: TypeAlias = tuple[Collection[int], Collection[int]]
 
 _UNKNOWN: tuple[None, Slots] = (None, ())
 
@@ -109,7 +110,7 @@ class QuickCompare:
             for now, before in zip(content, self.content, strict=True)
         ]
         self.content = content if actual.complete else ((), ())
-        moving = _moving(actual) if actual.transfers else ((), ())
+        moving = (actual.moving("device"), actual.moving("host")) if actual.transfers else ((), ())
         unwritten = all(same)
         for path, node in actual.nodes.items():
             known, due = self.agreed.get(path, _UNKNOWN)
@@ -124,7 +125,7 @@ class QuickCompare:
         )
 
     def _node_agrees(
-        self, path: Path, node: Node | None, content: Contents, moving: tuple[Slots, Slots]
+        self, path: Path, node: Node | None, content: Contents, moving: Moving
     ) -> bool:
         """Of a node that is new or looks different from before."""
         expected = self.model.tree.by_path.get(path)
@@ -199,19 +200,11 @@ def _as_pages(slots: Slots, page: int) -> set[int]:
     return {slot // page for slot in slots}
 
 
-def _moving(actual: Snapshot) -> tuple[Slots, Slots]:
-    """Slots on the device and on the host whose bytes are still on their way."""
-    under_way = [t for t in actual.transfers if not t.arrived]
-    device = [s for t in under_way if t.kind == "load" for s in t.device]
-    host = [s for t in under_way if t.kind == "write" for s in t.host]
-    return tuple(device), tuple(host)
-
-
 def _holds_its_kv(
     node: Node,
     due: Slots,
     content: Contents,
-    moving: tuple[Slots, Slots],
+    moving: Moving,
     same_device: bool = False,
     same_host: bool = False,
 ) -> bool:
@@ -221,7 +214,7 @@ def _holds_its_kv(
     )
 
 
-def _holds(slots: Slots | None, due: Slots, content: Bytes, moving: Slots) -> bool:
+def _holds(slots: Slots | None, due: Slots, content: Bytes, moving: Collection[int]) -> bool:
     if slots is None or tuple(map(content.__getitem__, slots)) == due:
         return True
     return all(

@@ -89,9 +89,6 @@ def _holds_its_kv(
     own = node.component
     assert own is not None
     due = fingerprints(*node.path)[-weight:]
-    under_way = [t for t in actual.transfers if not t.arrived]
-    moving = [s for t in under_way if t.kind == "load" for s in t.component_device]
-    moving_host = [s for t in under_way if t.kind == "write" for s in t.component_host]
     return all(
         slots is None
         or (
@@ -102,8 +99,12 @@ def _holds_its_kv(
             )
         )
         for slots, kv, on_its_way in (
-            (own.device, state.device_kv, moving),
-            (None if "host" in unseen else own.host, state.host_kv, moving_host),
+            (own.device, state.device_kv, actual.moving("device", of_component=True)),
+            (
+                None if "host" in unseen else own.host,
+                state.host_kv,
+                actual.moving("host", of_component=True),
+            ),
         )
     )
 

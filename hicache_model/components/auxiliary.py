@@ -47,6 +47,16 @@ class Auxiliary(Values, ABC):
     def host_room(self) -> int:
         return self.reference.configuration.component_host_slots - self.on_host()
 
+    def make_device_room(self, needed: int) -> None:
+        """Evict what is missing to ``needed`` free slots on the device."""
+        if self.device_room() < needed:
+            self.evict_device(needed - self.device_room())
+
+    def make_host_room(self, needed: int) -> None:
+        """On the host all of ``needed`` is asked for where any of it is missing."""
+        if self.host_room() < needed:
+            self.evict_host(needed)
+
     def host_tokens(self, on_path: Sequence[Shared]) -> int:
         return self.total(n for n, _ in on_path if facts(n).on_host and not facts(n).on_device)
 
@@ -93,9 +103,7 @@ class Auxiliary(Values, ABC):
     def _save(self, node: TreeNode) -> None:
         """Under write_back what has no copy at all gets one first, where there is room."""
         if self.reference.write_back and not (node.on_host or facts(node).on_host):
-            needed = self.total(self.unbacked(node))
-            if self.host_room() < needed:
-                self.evict_host(needed)
+            self.make_host_room(self.total(self.unbacked(node)))
             self.reference.write_back_now(node)
 
     def evict_host(self, count: int) -> None:
@@ -128,8 +136,7 @@ class Auxiliary(Values, ABC):
     def back_up(self, node: TreeNode, waits: bool) -> bool:
         nodes = self.unbacked(node)
         needed = self.total(nodes)
-        if self.host_room() < needed:
-            self.evict_host(needed)
+        self.make_host_room(needed)
         if self.host_room() < needed:
             return False
         for member in nodes:

@@ -129,9 +129,7 @@ def _mapping(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
     taught_by="SGLang #27586, #36081",
 )
 def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
-    under_way = [t for t in step.after.transfers if not t.arrived]
-    moving = {("device", s) for t in under_way if t.kind == "load" for s in t.component_device}
-    moving |= {("host", s) for t in under_way if t.kind == "write" for s in t.component_host}
+    moving = {tier: step.after.moving(tier, of_component=True) for tier in ("device", "host")}
     for node, mine in nodes:
         due = fingerprints(*node.path)[-_weight(step, node) :]
         for tier, slots, content in (
@@ -139,7 +137,7 @@ def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
             ("host", mine.host, state.host_kv),
         ):
             pairs = zip(slots or (), due, strict=False)
-            wrong = [s for s, kv in pairs if content[s] != kv and (tier, s) not in moving]
+            wrong = [s for s, kv in pairs if content[s] != kv and s not in moving[tier]]
             if wrong:
                 text = f"{tier} slots {wrong} of node {node.path} do not hold its component's KV"
                 yield Violation(text, (node.path,))

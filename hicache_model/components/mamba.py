@@ -87,8 +87,7 @@ class Mamba(Auxiliary):
             self.reference.let_go(node, DECISION)
 
     def _take(self) -> None:
-        if not self.device_room():
-            self.evict_device(1)
+        self.make_device_room(1)
         self.taken = 1
 
     def prepares_load(self, anchor: TreeNode) -> None:
@@ -106,8 +105,7 @@ class Mamba(Auxiliary):
 
     def goes_on(self, running: Running) -> None:
         """The tree gets a copy, for which there is room before it is made."""
-        if not self.device_room():
-            self.evict_device(1)
+        self.make_device_room(1)
 
     def start_of(self, running: Running) -> int:
         return running.computed - 1

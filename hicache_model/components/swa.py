@@ -151,8 +151,7 @@ class SlidingWindow(Auxiliary):
         return self.device_room()
 
     def make_free(self, count: int) -> int:
-        if self.device_room() < count:
-            self.evict_device(count - self.device_room())
+        self.make_device_room(count)
         return self.device_room()
 
     def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
