@@ -39,14 +39,17 @@ def _rows(host: torch.Tensor, layer: int, page_size: int) -> torch.Tensor:
     return host[:, layer, 0]
 
 
-def _pairs(
-    sources: list[torch.Tensor], targets: list[torch.Tensor]
-) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
-    return tuple(zip(sources, targets, strict=True))
-
-
 def kernels(device: Device) -> dict[str, Callable[..., None]]:
     """The functions by their names in ``sgl_kernel.kvcacheio``."""
+
+    def direct(
+        sources: Iterable[torch.Tensor],
+        targets: Iterable[torch.Tensor],
+        source_slots: torch.Tensor,
+        target_slots: torch.Tensor,
+    ) -> None:
+        pairs = zip(sources, targets, strict=True)
+        _issue(device.current_stream(), pairs, source_slots.clone(), target_slots.clone())
 
     def transfer_kv_direct(
         src_layers: list[torch.Tensor],
@@ -55,8 +58,7 @@ def kernels(device: Device) -> dict[str, Callable[..., None]]:
         dst_indices: torch.Tensor,
         page_size: int,
     ) -> None:
-        pairs = zip(src_layers, dst_layers, strict=True)
-        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+        direct(src_layers, dst_layers, src_indices, dst_indices)
 
     def transfer_kv_per_layer(
         src_k: torch.Tensor,
@@ -93,8 +95,8 @@ def kernels(device: Device) -> dict[str, Callable[..., None]]:
         layer_id: int,
         page_size: int,
     ) -> None:
-        pairs = [(_rows(host, layer_id, page_size), to) for host, to in _pairs(src_ptrs, dst_ptrs)]
-        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+        hosts = [_rows(host, layer_id, page_size) for host in src_ptrs]
+        direct(hosts, dst_ptrs, src_indices, dst_indices)
 
     def transfer_kv_all_layer_direct_lf_pf(
         src_ptrs: list[torch.Tensor],
@@ -105,13 +107,12 @@ def kernels(device: Device) -> dict[str, Callable[..., None]]:
     ) -> None:
         layers = len(src_ptrs) // len(dst_ptrs)
         hosts = [_rows(host, layer, page_size) for host in dst_ptrs for layer in range(layers)]
-        pairs = _pairs(src_ptrs, hosts)
-        _issue(device.current_stream(), pairs, src_indices.clone(), dst_indices.clone())
+        direct(src_ptrs, hosts, src_indices, dst_indices)
 
     return {
-        "transfer_kv_per_layer_direct_pf_lf": transfer_kv_per_layer_direct_pf_lf,
-        "transfer_kv_all_layer_direct_lf_pf": transfer_kv_all_layer_direct_lf_pf,
         "transfer_kv_direct": transfer_kv_direct,
         "transfer_kv_per_layer": transfer_kv_per_layer,
         "transfer_kv_all_layer": transfer_kv_all_layer,
+        "transfer_kv_per_layer_direct_pf_lf": transfer_kv_per_layer_direct_pf_lf,
+        "transfer_kv_all_layer_direct_lf_pf": transfer_kv_all_layer_direct_lf_pf,
     }

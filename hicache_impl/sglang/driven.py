@@ -58,7 +58,7 @@ class DrivenTarget:
         return Done()
 
     def _start_loads(self, o: op.StartLoads) -> LoadsStarted:
-        return LoadsStarted(self._forward.loads_started(self._cache.ready_to_load_host_cache()))
+        return LoadsStarted(self._forward.start_loads())
 
     def _complete_writes(self, o: op.CompleteWrites) -> Done:
         return self._complete(self.parts.controller.ack_write_queue[: o.count])

@@ -22,15 +22,17 @@ class Forward:
     """The forward passes of one cache, one after the other on the default stream."""
 
     def __init__(self, parts: Parts, device_kv: Buffers) -> None:
+        self.cache = parts.cache
         self.pool, self.device_kv = parts.allocator.get_kvcache(), device_kv
         self.counter = parts.controller.layer_done_counter
         self.waits_for: int = NO_LOAD
 
-    def loads_started(self, number: int) -> bool:
-        """What ready_to_load_host_cache answered: the next forward pass waits for that load.
+    def start_loads(self) -> bool:
+        """Start the loads that are queued, if any; the next forward pass waits for them.
 
         It waits with that for the loads before, too: they are on one stream.
         """
+        number: int = self.cache.ready_to_load_host_cache()
         if number != NO_LOAD:
             self.waits_for = number
         return number != NO_LOAD

@@ -214,7 +214,7 @@ class Scheduler(RequestSlots):
             req.prefix_indices = torch.cat([req.prefix_indices, loaded])
         cache.inc_lock_ref(req.last_node)
         cache.dec_lock_ref(first)
-        self.forward.loads_started(cache.ready_to_load_host_cache())
+        self.forward.start_loads()
         prefix_length = req.home.cache_protected_len = len(req.prefix_indices)
         request = Running(req, len(o.tokens), o.tokens, o.namespace)
         self._take_row(request)
@@ -226,7 +226,7 @@ class Scheduler(RequestSlots):
     def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
         request = self.running[o.request]
         self.calls.cache.cache_unfinished_req(request.req, chunked=True)
-        self.forward.loads_started(self.calls.cache.ready_to_load_host_cache())
+        self.forward.start_loads()
         return self._extend(request, o.chunk) or Done()
 
     def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:

@@ -14,7 +14,8 @@ from hicache_model.operations import (
     Unlock,
 )
 from hicache_verify.campaigns.cells import Cell
-from tests.planted.bug import Edit, Planted, Witness
+from tests.planted import window
+from tests.planted.bug import Planted, Witness
 
 MAMBA = "sglang.srt.mem_cache.unified_cache.components.mamba"
 
@@ -23,9 +24,9 @@ SIZES = {"component": "mamba"}
 
 
 def planted(name: str, law: str, trace: tuple[Operation, ...], diff: str, *also: str) -> Planted:
+    """As in window.py, in the component's own module and with its own pools."""
     witness = Witness(law, trace, SIZES)
-    edits = (Edit(MAMBA, diff),)
-    return Planted(name, BACK, (law, "no-crash", *also), edits, witness, release="0.5.23")
+    return window.planted(name, law, witness, MAMBA, diff, *also, cell=BACK)
 
 
 TOMBSTONE = EvictDevice(1, "mamba")

@@ -74,7 +74,7 @@ class Scheduler(RequestSlots):
         req.home.cache_protected_len = req.prefix_len
         calls.ways.lock_request(calls, req)
         calls.unlock(admission)
-        self.forward.loads_started(calls.cache.ready_to_load_host_cache())
+        self.forward.start_loads()
         self._take_row(request)
         self.running[o.request] = request
         loaded_length = req.prefix_len - device_length
@@ -84,7 +84,7 @@ class Scheduler(RequestSlots):
         request = self.running[o.request]
         ways, req = self.calls.ways, request.req
         ways.checkpoint(self.calls, req, True)
-        self.forward.loads_started(self.calls.cache.ready_to_load_host_cache())
+        self.forward.start_loads()
         req.computed(ways.resumes_at(req))
         return self._extend(request, o.chunk) or Done()
 

@@ -16,6 +16,7 @@ from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes
 from hicache_impl.sglang.errors import RefusedSize
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.unified.host_pools import entry_of
 
 #: Up to here a page-first host pool is listed by pages, under the number of its layers.
 LISTED_BY_PAGES = Range(before="0.5.23")
@@ -67,14 +68,7 @@ def parameters(configuration: Sizes, kinds: Any) -> dict[str, Any]:
 
 
 def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
-    entries = {entry.name.value: entry for entry in parts.cache.host_pool_group.entries}
-    host_pool = entries["mamba"].host_pool
-    host_pool.pin_memory = False
-    if host_pool.size != configuration.component_host_slots:
-        raise RefusedSize(
-            f"sglang {parts.loaded.version} made {host_pool.size} host slots for states, not "
-            f"{configuration.component_host_slots}; its sizing formula has changed"
-        )
+    host_pool = entry_of(parts, "mamba", configuration).host_pool
     rows, layers = parts.req_to_token_pool, range(configuration.layers)
     (conv,), temporal = rows.mamba_pool.mamba_cache.conv, rows.mamba_pool.mamba_cache.temporal
     (host_conv,), host_temporal = host_pool.conv_buffer, host_pool.temporal_buffer

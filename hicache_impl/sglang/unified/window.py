@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes, request_rows
-from hicache_impl.sglang.errors import RefusedSize
 from hicache_impl.sglang.loader import Loaded
+from hicache_impl.sglang.unified.host_pools import entry_of
 
 
 @attrs.define(frozen=True, slots=True)
@@ -54,15 +54,8 @@ def parameters(configuration: Sizes, kinds: Any) -> dict[str, Any]:
 
 
 def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
-    entries = {entry.name.value: entry for entry in parts.cache.host_pool_group.entries}
-    device_pool, host_pool = entries["swa"].device_pool, entries["swa"].host_pool
-    host_pool.pin_memory = False
-    if host_pool.size != configuration.component_host_slots:
-        raise RefusedSize(
-            f"sglang {parts.loaded.version} made {host_pool.size} host slots for the window, not "
-            f"{configuration.component_host_slots}; its sizing formula has changed"
-        )
-    allocator = parts.allocator
+    entry = entry_of(parts, "swa", configuration)
+    device_pool, host_pool, allocator = entry.device_pool, entry.host_pool, parts.allocator
     component = ComponentParts(
         kind=kinds.SWA,
         pool="swa",
