@@ -104,8 +104,9 @@ class Lockstep:
     def _perform(self, operation: Operation) -> Outcome:
         """Do it, and look between its steps where all laws are judged after it too."""
         self.boundaries = []
-        judged = self.exact or self._laws_are_due(self.since_laws + 1)
-        if self.stepped is None or not judged or not self.actual.complete:
+        if self.stepped is None or not self.actual.complete:
+            return self.target.perform(operation)
+        if not (self.exact or self._laws_are_due(self.since_laws + 1)):
             return self.target.perform(operation)
         self.stepped.watch_steps(self.boundaries)
         try:
@@ -170,8 +171,10 @@ class Lockstep:
 
     def _between(self, operation: Operation, before: Snapshot) -> Iterator[tuple[Law, Violation]]:
         """What breaks a law between two steps of the operation."""
-        for boundary in self.boundaries:
-            yield from judge_boundary(self._law_step(operation, before), boundary)
+        if self.boundaries:
+            step = self._law_step(operation, before)
+            for boundary in self.boundaries:
+                yield from judge_boundary(step, boundary)
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)

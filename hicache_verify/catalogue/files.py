@@ -46,7 +46,9 @@ class Files:
         name = f"{entry.identifier}-{release}-{1 + entry.traces.index(event.trace)}"
         told = event.trace.trace(entry.target, release)
         trace.write(self._folder / f"{name}.jsonl", told)
-        forms = (UPSTREAM,) if entry.strict else (REPLAY, UPSTREAM)
+        forms = [] if entry.strict else [REPLAY]
+        if entry.upstream_test is None:
+            forms.append(UPSTREAM)
         write_pytest_files(self._folder, name, told, event.divergence, forms)
         if entry.upstream_test is not None:
             path = self._folder / f"test_{identifier(name)}_{UPSTREAM}.py"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from hicache_model.operations import describe
 from hicache_verify.catalogue.entries import ENTRIES
 from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
-from hicache_verify.report.words import configuration_text
+from hicache_verify.report.words import configuration_text, numbered
 
 INTRODUCTION = """# Known defects
 
@@ -48,8 +47,7 @@ def _section(entry: Entry) -> Iterator[str]:
 
 def _trace(trace: NamedTrace) -> Iterator[str]:
     yield f"{trace.tells} ({configuration_text(trace.configuration)})\n"
-    for number, operation in enumerate(trace.operations, 1):
-        yield f"{number}. {describe(operation)}"
+    yield from numbered(trace.operations)
     yield ""
 
 

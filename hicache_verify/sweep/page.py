@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hicache_model.dialects import CACHES
-from hicache_model.operations import describe
 from hicache_verify import trace
 from hicache_verify.divergence import ALONE
 from hicache_verify.engine_laws import sentence
-from hicache_verify.report.words import configuration_text
+from hicache_verify.report.words import configuration_text, numbered
 from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, Asked, CellDone, Found
 
 HEAD = """# Releases{beside}
@@ -164,6 +163,5 @@ def _trace(seen: Seen, folder: Path) -> Iterator[str]:
     told = trace.read(folder / found.trace)
     extent = "" if found.minimized else " (not minimized)"
     yield f"- Shortest trace{extent}, on {cell.release}: {configuration_text(told.configuration)}\n"
-    for number, operation in enumerate(told.operations, 1):
-        yield f"{number}. {describe(operation)}"
+    yield from numbered(told.operations)
     yield f"\n  Then: {found.message}.\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from typing import Any
@@ -17,6 +16,7 @@ from hicache_model.boundaries import HOLDS, ONLY_AFTERWARDS
 from hicache_model.laws import LAWS
 from hicache_model.operations import Match
 from tests.sglang.test_hiradix_child import ROOT, run, sizes
+from tests.sglang.test_unified_rust import on_its_python
 
 NEWEST = KNOWN_UNIFIED[-1]
 
@@ -82,16 +82,7 @@ for operation in eval(script):
 print(json.dumps([found and (found.law, found.message), len(lockstep.performed), told]))
 """
 
-CORES = [
-    "python",
-    pytest.param(
-        "rust",
-        marks=pytest.mark.skipif(
-            platform.python_version_tuple()[:2] != ("3", "11"),
-            reason="the Rust core is built for CPython 3.11",
-        ),
-    ),
-]
+CORES = ["python", pytest.param("rust", marks=on_its_python)]
 
 
 def lockstep(core: str, bug: str, write_policy: str, script: str, mode: str = "exact") -> Any:
@@ -138,19 +129,24 @@ def test_the_boundaries_of_an_insert_are_where_it_waits_for_a_backup(core: str) 
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_a_slot_that_is_free_before_its_host_copy_is_made_is_found(core: str) -> None:
-    script = "[Insert((1, 2)), EvictDevice(1)]"
-    (law, message), done, _ = lockstep(core, "freed_before_its_host_copy", "write_back", script)
-    assert (law, done) == ("single-owner", 2)
-    assert message.startswith("between two steps, when evict_device_leaf returned: device slot 1 ")
-
-
-@pytest.mark.parametrize("core", CORES)
-def test_a_slot_that_is_free_only_within_an_insert_is_found(core: str) -> None:
-    script = "[Insert((1, 2))]"
-    (law, message), done, _ = lockstep(core, "freed_and_taken_again", "write_back", script)
-    assert (law, done) == ("single-owner", 1)
-    assert message.startswith("between two steps, when begin_insert returned: device slot 2 ")
+@pytest.mark.parametrize(
+    ("bug", "script", "steps", "when"),
+    [
+        (
+            "freed_before_its_host_copy",
+            "[Insert((1, 2)), EvictDevice(1)]",
+            2,
+            "evict_device_leaf returned: device slot 1 ",
+        ),
+        ("freed_and_taken_again", "[Insert((1, 2))]", 1, "begin_insert returned: device slot 2 "),
+    ],
+)
+def test_a_slot_that_is_free_only_between_two_steps_is_found(
+    bug: str, script: str, steps: int, when: str, core: str
+) -> None:
+    (law, message), done, _ = lockstep(core, bug, "write_back", script)
+    assert (law, done) == ("single-owner", steps)
+    assert message.startswith(f"between two steps, when {when}")
 
 
 def test_a_quick_comparison_looks_between_the_steps_now_and_then() -> None:
