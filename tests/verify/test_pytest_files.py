@@ -329,7 +329,7 @@ def test_each_fact_that_parts_is_asserted() -> None:
 def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str) -> None:
     if release not in fetch.cached_releases():
         pytest.skip(f"{release} is not in the cache")
-    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "40", cache, core]
+    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "60", cache, core]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
