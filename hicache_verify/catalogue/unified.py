@@ -480,6 +480,7 @@ SHORT_WINDOW = Entry(
     looks_like=_broke_its_law,
     target="sglang-unified",
     strict=(("window_kept", "whole_pages"),),
+    upstream_test="short_window.py",
 )
 
 UNAWAITED_WINDOW = Entry(
@@ -523,6 +524,7 @@ UNAWAITED_WINDOW = Entry(
     ),
     looks_like=_came_short,
     target="sglang-unified",
+    upstream_test="unawaited_window.py",
 )
 
 

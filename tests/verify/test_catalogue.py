@@ -30,6 +30,7 @@ from hicache_verify.catalogue.events import (
     FAILED,
     EntryDone,
     Event,
+    Run,
     RunRefused,
     StepDone,
     TraceDone,
@@ -376,17 +377,31 @@ def test_a_test_that_was_written_by_hand_takes_the_place_of_a_generated_one(
     assert written == by_hand("cleared_state.py")
 
 
-@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.upstream_test], ids=lambda e: e.name)
-def test_it_fails_where_the_defect_is_and_passes_with_the_patch(
-    entry: Entry, tmp_path: Path
+BY_HAND = {entry.upstream_test: entry for entry in ENTRIES if entry.upstream_test}
+PLAYED = [run for entry in BY_HAND.values() for run in runs(entry, every_release=True)]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        run if run.release in run.entry.shown_on else pytest.param(run, marks=pytest.mark.slow)
+        for run in PLAYED
+    ],
+    ids=lambda run: f"{run.entry.name}-{run.release}{'-patched' * run.patched}",
+)
+def test_each_of_its_tests_fails_where_the_defect_is_and_passes_elsewhere(
+    run: Run, tmp_path: Path
 ) -> None:
-    path, release = tmp_path / "test_it.py", entry.shown_on[0]
+    entry, path = run.entry, tmp_path / "test_it.py"
     assert entry.upstream_test is not None
     path.write_text(by_hand(entry.upstream_test))
-    for patch, code, said in ((None, 1, "AssertionError"), (entry.patch, 0, "1 passed")):
-        ran = run_upstream(path, release, CACHE_OF[entry.target], patch)
-        assert ran.returncode == code, ran.stdout + ran.stderr
-        assert said in ran.stdout
+    patch = entry.patch_of(run.release) if run.patched else None
+    ran = run_upstream(path, run.release, CACHE_OF[entry.target], patch)
+    fails = run.should == DIVERGED
+    assert ran.returncode == fails, ran.stdout + ran.stderr
+    *told, totals = ran.stdout.splitlines()
+    assert ("failed" in totals, "passed" in totals) == (fails, not fails)
+    assert all("AssertionError" in line for line in told if line.startswith("E "))
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:

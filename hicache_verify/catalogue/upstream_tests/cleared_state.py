@@ -44,7 +44,7 @@ class TestClearedState(unittest.TestCase):
         self.cache.evict(EvictParams(num_tokens=2))
         self.admit([1, 2, 3])  # loads [2] and [3], with the state of [3]
 
-        req = self.admit([1, 2])  # may not load the state of [2] now, and falls back on [1]
+        req = self.admit([1, 2])  # may not load [2]'s state now: falls back on [1]
 
         self.assertEqual(req.prefix_len, 1)
         self.assertIsNotNone(req.kv.mamba_cow_src_index, "its state begins empty")
