@@ -117,6 +117,14 @@ ROWS: tuple[Row, ...] = (
         "radix_cache.py, cache_finished_req (0.5.20)",
     ),
     Row(
+        "waiting_prefixes",
+        "left",
+        "0.5.9",
+        None,
+        "The prefixes of waiting requests are refreshed by lookups alone.",
+        "schedule_policy.py, calc_priority",
+    ),
+    Row(
         "lookup_refreshes",
         "whole_node",
         "0.5.9",
@@ -376,6 +384,25 @@ ROWS: tuple[Row, ...] = (
         "A finished request's prompt is inserted again with priority + 1, so that a node ends "
         "where the prompt ends; it counts no hit.",
         "unified_radix_cache.py, checkpoint_into_tree",
+        UNIFIED,
+    ),
+    Row(
+        "waiting_prefixes",
+        "left",
+        "0.5.12",
+        "0.5.21",
+        "The prefixes of waiting requests are refreshed by lookups alone.",
+        "schedule_policy.py, calc_priority (0.5.21)",
+        UNIFIED,
+    ),
+    Row(
+        "waiting_prefixes",
+        "touched",
+        "0.5.22",
+        None,
+        "Where requests are served in their order and the policy is lru, the scheduler refreshes, "
+        "in every 32nd round, the prefixes of the first 128 that wait.",
+        "schedule_policy.py, _touch_waiting_prefixes",
         UNIFIED,
     ),
     Row(
@@ -825,6 +852,7 @@ class Dialect:
     scheduler_evicts: str
     abort_in_prefill: str
     prompt_boundary: str
+    waiting_prefixes: str
     lookup_refreshes: str
     hits_under_write_back: str
     insert_priority_reaches: str

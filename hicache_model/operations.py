@@ -28,6 +28,18 @@ class Match:
 
 
 @attrs.frozen(cache_hash=True)
+class Touch:
+    """Refresh what a waiting request with the prompt ``tokens`` would find; may split nodes.
+
+    The scheduler does so for its queue, the head last, so that eviction spares what is needed soon
+    (SGLang 0.5.22 on, touch_prefix).
+    """
+
+    tokens: tuple[int, ...] = fields.tokens()
+    namespace: str | None = fields.optional_text()
+
+
+@attrs.frozen(cache_hash=True)
 class Insert:
     """Compute KV for ``tokens`` in fresh device slots and give it to the cache.
 
@@ -194,6 +206,7 @@ class AbortRequest:
 
 CACHE_OPERATIONS: tuple[type[Any], ...] = (
     Match,
+    Touch,
     Insert,
     EvictDevice,
     EvictHost,
@@ -220,6 +233,7 @@ OPERATIONS = CACHE_OPERATIONS + REQUEST_OPERATIONS
 
 Operation: TypeAlias = (
     Match
+    | Touch
     | Insert
     | EvictDevice
     | EvictHost

@@ -39,6 +39,20 @@ def cached_lengths(reference: Reference, path: Path) -> tuple[int, int, int]:
     return device, host, unlocked
 
 
+def touches(reference: Reference) -> bool:
+    """Whether the scheduler refreshes the prefixes of waiting requests."""
+    return (
+        reference.dialect.waiting_prefixes == "touched"
+        and reference.configuration.eviction_policy == "lru"
+    )
+
+
+def _touch(reference: Reference, op: ops.Touch) -> str | None:
+    if touches(reference):
+        return None
+    return "the prefixes of waiting requests are touched from 0.5.22 on, and only under lru"
+
+
 def _insert(reference: Reference, op: ops.Insert) -> str | None:
     path = reference.tree.whole_pages(op.namespace, op.tokens)
     if not path.tokens:
@@ -203,6 +217,7 @@ def _abort(reference: Reference, running: Running, op: ops.AbortRequest) -> str 
 
 
 _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
+    ops.Touch: _touch,
     ops.Insert: _insert,
     ops.EvictDevice: _evict,
     ops.EvictHost: _evict,

@@ -56,6 +56,7 @@ class ListedChooser:
 
 WEIGHTS: dict[type[Any], int] = {
     ops.Match: 6,
+    ops.Touch: 6,
     ops.Insert: 16,
     ops.EvictDevice: 12,
     ops.EvictHost: 6,
@@ -126,6 +127,8 @@ def _exists(model: Reference, kind: type[Any]) -> bool:
     """Whether the model's cache knows this kind of operation at all."""
     if kind is ops.StartWrites:
         return model.dialect.writes_start == "queued"
+    if kind is ops.Touch:
+        return rules.touches(model)
     return kind is not ops.LockHost or model.dialect.host_pins == "counted"
 
 
@@ -203,6 +206,12 @@ def _without_host_copy(model: Reference, chooser: Chooser) -> Path | None:
 def _match(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
     return ops.Match(_ragged(model, chooser, path.tokens), path.namespace)
+
+
+def _touch(model: Reference, chooser: Chooser) -> ops.Operation:
+    """The prompt of a request that may begin soon."""
+    path = _prompt(model, chooser)
+    return ops.Touch(_ragged(model, chooser, path.tokens), path.namespace)
 
 
 def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
@@ -364,6 +373,7 @@ def _of_request(
 
 _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
     ops.Match: _match,
+    ops.Touch: _touch,
     ops.Insert: _insert,
     ops.EvictDevice: _evict_device,
     ops.EvictHost: _evict_host,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hicache_model import operations as ops
 from hicache_model.notes import Found
-from hicache_model.outcomes import Inserted, Matched, Outcome
+from hicache_model.outcomes import Done, Inserted, Matched, Outcome
 from hicache_model.reference.eviction import DeviceEviction
 from hicache_model.snapshot import Path
 
@@ -33,6 +33,10 @@ class Lookup(DeviceEviction):
             above = above.parent
         beside = self.component.host_length(node)
         return Found(node, on_device, host, beside, len(visited[-1].path.tokens))
+
+    def _op_touch(self, op: ops.Touch) -> Outcome:
+        self._find(self.tree.whole_pages(op.namespace, op.tokens))
+        return Done()
 
     def _op_insert(self, op: ops.Insert) -> Outcome:
         path = self.tree.whole_pages(op.namespace, op.tokens)

@@ -51,6 +51,8 @@ def _of_tokens(
     found = list(model.tree.peek(model.tree.whole_pages(namespace, tokens)))
     if found:
         yield ops.Match(tokens, namespace)
+        if "requests" in bound.extras:
+            yield ops.Touch(tokens, namespace)
     if sum(shared for _, shared in found) == len(tokens):
         if not found[-1][0].on_device:
             yield ops.LoadBack(tokens, namespace)

@@ -10,6 +10,7 @@ from hicache_verify.goals import (
     requests,
     shapes,
     splits,
+    waiting,
     writes,
 )
 from hicache_verify.goals.goal import Goal
@@ -23,6 +24,7 @@ GROUPS: dict[str, tuple[Goal, ...]] = {
     "eviction": evictions.GOALS,
     "locks and pins": holders.GOALS,
     "requests": requests.GOALS,
+    "requests that wait": waiting.GOALS,
 }
 GOALS: tuple[Goal, ...] = tuple(goal for group in GROUPS.values() for goal in group)
 

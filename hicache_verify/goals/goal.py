@@ -24,11 +24,15 @@ class BadGoal(ValueError):
 
 @attrs.frozen
 class Where:
-    """Where a goal can be reached: write policies, a least page size, one value of a dialect."""
+    """Where a goal can be reached: write policies, a least page size, one value of a dialect.
+
+    ``eviction_policy`` is the only one that it can be reached under; None for any.
+    """
 
     write_policies: tuple[str, ...] = WRITE_POLICIES
     least_page_size: int = 1
     dialect: tuple[str, str] | None = None
+    eviction_policy: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.write_policies or not set(self.write_policies) <= set(WRITE_POLICIES):
@@ -41,6 +45,7 @@ class Where:
         return (
             cell.write_policy in self.write_policies
             and cell.page_size >= self.least_page_size
+            and self.eviction_policy in (None, cell.eviction_policy)
             and getattr(dialect, name) == value
         )
 
@@ -48,6 +53,8 @@ class Where:
         words = [] if self.write_policies == WRITE_POLICIES else [", ".join(self.write_policies)]
         if self.least_page_size > 1:
             words.append(f"pages of {self.least_page_size} tokens or more")
+        if self.eviction_policy is not None:
+            words.append(self.eviction_policy)
         if self.dialect is not None:
             words.append(f"{self.dialect[0]}: {self.dialect[1]}")
         return "; ".join(words) or "everywhere"

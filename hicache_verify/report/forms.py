@@ -49,6 +49,7 @@ class Form:
 #: Operations that are not one call, by the helper that performs them.
 HELPERS: dict[type, str] = {
     ops.Match: "match",
+    ops.Touch: "touch",
     ops.Insert: "insert",
     ops.LoadBack: "load_back",
     ops.Lock: "lock",
@@ -69,6 +70,7 @@ HELPERS: dict[type, str] = {
 _NODES = ("nodes", "prefix")
 _LOOKUPS: dict[str, tuple[str, ...]] = {
     "match": ("key", "MatchPrefixParams"),
+    "touch": ("key",),
     "insert": ("key", "InsertParams"),
     "load": ("InitLoadBackParams",),
     "load_back": ("match", "load"),
@@ -146,7 +148,10 @@ HIRADIX = Form(
         "in_device_leaves": "node in self.cache.evictable_leaves",
         "in_host_leaves": "node in self.cache.evictable_host_leaves",
     },
-    lacks={ops.StartWrites: "HiRadixCache queues no writes that could be started"},
+    lacks={
+        ops.StartWrites: "HiRadixCache queues no writes that could be started",
+        ops.Touch: "HiRadixCache's scheduler touches no prefixes of waiting requests",
+    },
 )
 
 _IN_CACHE, _IN_CORE = Range(before="0.5.17"), Range(since="0.5.17")

@@ -21,6 +21,7 @@ WITHOUT_REQUESTS = ops.CACHE_OPERATIONS
 WITH_REQUESTS = (
     *ops.REQUEST_OPERATIONS,
     ops.Match,
+    ops.Touch,
     ops.EvictHost,
     ops.StartWrites,
     ops.CompleteWrites,

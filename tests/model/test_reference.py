@@ -363,6 +363,24 @@ def test_a_finished_prompt_outlives_its_output_from_0_5_20_on(release: str, prio
     assert node_at(model, 1, 2).hit_count == 2  # the second insert of the prompt is chunked
 
 
+class TestWaitingPrefix:
+    def test_is_no_victim_before_what_was_used_since(self) -> None:
+        model = Reference(Configuration("write_through"), Dialect.of("0.5.23", "unified"))
+        do(model, ops.Insert((1,)), ops.Insert((2,)), ops.StartWrites(), ops.CompleteWrites(1))
+        do(model, ops.Touch((1, 3)), ops.EvictDevice(1))
+        assert [n.path.tokens for n in model.tree.by_path.values() if n.evicted] == [(2,)]
+
+    @pytest.mark.parametrize(
+        ("policy", "release", "cache"),
+        [("lfu", "0.5.23", "unified"), ("lru", "0.5.21", "unified"), ("lru", "0.5.18", "hiradix")],
+    )
+    def test_is_touched_only_by_a_scheduler_that_does_so(
+        self, policy: str, release: str, cache: str
+    ) -> None:
+        model = Reference(Configuration("write_back", policy), Dialect.of(release, cache))
+        assert refusal(model, ops.Touch((1,))) is not None
+
+
 class TestRequest:
     def test_the_last_token_of_a_prompt_is_never_taken_from_the_cache(self) -> None:
         model = cache()

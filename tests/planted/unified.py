@@ -314,6 +314,28 @@ _TABLE = (
 """,
     ),
     planted(
+        "touch_does_not_tell_of_its_split",
+        THROUGH,
+        ("split-neutral",),
+        CACHE,
+        """
+@@ touch_prefix
+         result = self.tree_core.match_prefix(MatchPrefixParams(key=key))
+-        self._apply_cache_actions(result.cache_actions)
+""",
+    ),
+    planted(
+        "touch_stops_a_page_early",
+        BACK,
+        ("policy-order", "transition"),
+        COMMON,
+        """
+@@ touch_waiting_prefix
+-        _req_radix_key(tree_cache, req, req.origin_input_ids + req.output_ids)
++        _req_radix_key(tree_cache, req, req.origin_input_ids[:-1] + req.output_ids)
+""",
+    ),
+    planted(
         "checkpoint_keeps_the_old_lock",
         BACK,
         ("lock-balance",),

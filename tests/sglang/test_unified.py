@@ -35,15 +35,17 @@ from hicache_model.operations import (
     RetractRequest,
     StartLoads,
     StartWrites,
+    Touch,
     Unlock,
     UnlockHost,
 )
-from hicache_model.outcomes import Admitted, Evicted, Inserted, LoadedBack, Matched
+from hicache_model.outcomes import Admitted, Done, Evicted, Inserted, LoadedBack, Matched
 from tests.sglang.test_hiradix_child import ROOT, Step, pages, run, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 NEWEST = KNOWN_UNIFIED[-1]
 PROMPT_AGAIN = Range(since="0.5.20")
+TOUCHED = Range(since="0.5.22")
 LOADS_UNPINNED = Range(before="0.5.14")
 LEAVES_ONLY = Range(before="0.5.18")
 AT_ONCE = Range(before="0.5.21")
@@ -279,6 +281,25 @@ class TestRequests:
         assert begun.outcome == Admitted(0, 2)
         assert begun["transfers"] == ["load of 2: 1 2"]
         assert loaded.nodes == {"1 2": "device host lock=1", "1 2 3": "device lock=1"}
+
+
+@pytest.mark.parametrize("version", [v for v in SOUND if v in TOUCHED])
+@each_page
+class TestWaitingPrefix:
+    def test_outlives_what_was_used_since(self, version: str, page: int) -> None:
+        script = insert(page, 1), insert(page, 2), Touch(pages(page, 1)), EvictDevice(page)
+        *_, step = play(version, page, BACK, *script)
+        assert step.nodes == {"1": "device D", "2": "host H"}
+
+    def test_ends_a_node_where_it_ends(self, version: str, page: int) -> None:
+        script = insert(page, 1, 2), Touch(pages(page, 1, 3)), StartWrites(), CompleteWrites(1)
+        _, touched, *_, done = play(version, page, THROUGH, *script)
+        assert touched.outcome == Done()
+        assert touched.nodes == {
+            "1": "device host? lock=1 hits=1",
+            "1 2": "device host? lock=1 hits=1",
+        }
+        assert done.nodes == {"1": "device host hits=1", "1 2": "device host hits=1 D"}
 
 
 def test_another_core_than_the_one_asked_for_is_refused() -> None:

@@ -58,6 +58,14 @@ class Scheduler(RequestSlots):
         self.states = RequestStates(calls) if component and component.has_states else None
         self.running: dict[int, Running] = {}
 
+    def touch(self, o: op.Touch) -> Done:
+        """SchedulePolicy._touch_waiting_prefixes, of one request that waits."""
+        calls = self.calls
+        space = calls.namespace(o.namespace)
+        waiting = calls.ways.request("waiting", calls.ids(o.tokens), calls.ids(()), space, 0)
+        calls.common.touch_waiting_prefix(waiting, calls.cache)
+        return Done()
+
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls = self.calls
         prompt, outputs = calls.ids(o.tokens), calls.ids(())

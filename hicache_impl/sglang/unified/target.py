@@ -101,6 +101,7 @@ class UnifiedTarget(DrivenTarget):
         self._steps = Steps(self._calls.tree, self.observe) if alone else None
         self._perform: dict[type[Any], Callable[[Any], Outcome]] = {
             op.Match: self._match,
+            op.Touch: scheduler.touch,
             op.Insert: self._insert,
             op.EvictDevice: self._evict_device,
             op.EvictHost: self._evict_host,
