@@ -31,6 +31,10 @@ class Path(NamedTuple):
         text = f"[{', '.join(map(str, self.tokens))}]"
         return text if self.namespace is None else f"{self.namespace}:{text}"
 
+    def order(self) -> tuple[str, tuple[int, ...]]:
+        """The key by which paths are sorted: a namespace may be None."""
+        return self.namespace or "", self.tokens
+
 
 @frozen
 class NodeComponent:

@@ -326,8 +326,4 @@ def by_time(snapshot: Snapshot, attribute: str) -> list[Path]:
     """The nodes in the order of one of their clocks, oldest first."""
     nodes = [node for node in snapshot.nodes.values() if node is not None]
     clock = attrgetter(attribute)
-    return [node.path for node in sorted(nodes, key=lambda node: (clock(node), *_name(node)))]
-
-
-def _name(node: Node) -> tuple[str, Slots]:
-    return (node.path.namespace or "", node.path.tokens)
+    return [node.path for node in sorted(nodes, key=lambda node: (clock(node), *node.path.order()))]

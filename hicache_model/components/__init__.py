@@ -1,6 +1,6 @@
 """Components: what a tree caches beside full attention, in a pool of its own.
 
-``component.py`` is the contract, each component has a file, ``laws.py`` says what must hold of it.
+``component.py`` is the contract, and each component has a file.
 A configuration has at most one; which, ``Configuration.component`` says.
 """
 

@@ -194,7 +194,7 @@ def _held(held: dict[tuple[Holder, TreeNode], list[Segment]]) -> tuple[tuple[Pat
     found = [
         (s.node.path, s.start) for some in held.values() for s in some if s.node.parent is not None
     ]
-    return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
+    return tuple(sorted(found, key=lambda one: (one[0].order(), one[1])))
 
 
 def _paths(nodes: Iterable[TreeNode]) -> tuple[Path, ...]:

@@ -76,7 +76,7 @@ class Shown(Requests):
         pins = (*self.host_locks, *self.load_pins.values())
         pinned = [node for pin in pins for node in self.covered(pin)]
         locks, host_locks = (
-            tuple(sorted((node.path for node in nodes), key=_path_order))
+            tuple(sorted((node.path for node in nodes), key=Path.order))
             for nodes in (self.locks, pinned)
         )
         return locks, host_locks
@@ -94,7 +94,3 @@ class Shown(Requests):
             anchor.path if anchor else None,
             component_start=self.component.start_of(running),
         )
-
-
-def _path_order(path: Path) -> tuple[str, tuple[int, ...]]:
-    return (path.namespace or "", path.tokens)

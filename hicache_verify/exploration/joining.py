@@ -14,7 +14,7 @@ from typing import TypeVar
 from hicache_model.notes import Running
 from hicache_model.policies import tlru
 from hicache_model.reference import Reference
-from hicache_model.snapshot import Node, Path, Snapshot
+from hicache_model.snapshot import Node, Snapshot
 from hicache_model.tree import TreeNode
 
 T = TypeVar("T", Node, TreeNode)
@@ -34,7 +34,7 @@ def _of_model(model: Reference) -> object:
     nodes = _in_order(model.tree.by_path.values())
     facts = [
         (
-            *_name(node.path),
+            *node.path.order(),
             node.length,
             node.on_device,
             node.on_host,
@@ -54,10 +54,10 @@ def _of_model(model: Reference) -> object:
 def _held(model: Reference) -> object:
     """Locks, pins with the place where they begin, and host copies that may be reclaimed first."""
     return (
-        sorted(_name(node.path) for node in model.locks),
-        sorted((_name(pin.node.path), pin.start) for pin in model.host_locks),
-        sorted((_name(pin.node.path), pin.start) for pin in model.load_pins.values()),
-        [_name(node.path) for node in model.duplicates],
+        sorted(node.path.order() for node in model.locks),
+        sorted((pin.node.path.order(), pin.start) for pin in model.host_locks),
+        sorted((pin.node.path.order(), pin.start) for pin in model.load_pins.values()),
+        [node.path.order() for node in model.duplicates],
     )
 
 
@@ -118,11 +118,7 @@ def _reach(model: Reference, shown: Snapshot) -> object:
 
 
 def _in_order(nodes: Iterable[T]) -> list[T]:
-    return sorted(nodes, key=lambda node: _name(node.path))
-
-
-def _name(path: Path) -> tuple[str, tuple[int, ...]]:
-    return path.namespace or "", path.tokens
+    return sorted(nodes, key=lambda node: node.path.order())
 
 
 def _orders(nodes: Sequence[Node] | Sequence[TreeNode]) -> tuple[list[int], list[int]]:

@@ -1,0 +1,57 @@
+"""The bytes: in the slots, and as a forward pass reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hicache_model.fingerprint import fingerprints
+from hicache_model.laws.law import Violation, law
+from hicache_model.laws.step import Step
+
+
+@law(
+    "bytes",
+    "What lies in a slot is the KV of the prefix that owns it.",
+    taught_by="SGLang #27631, #27562; TensorRT-LLM #8813",
+)
+def _bytes(step: Step) -> Iterator[Violation]:
+    moving = {tier: step.after.moving(tier) for tier in ("device", "host")}
+    for node in step.family.nodes.values():
+        due = fingerprints(*node.path)[-node.length :]
+        for tier, slots, content in (
+            ("device", node.device, step.after.device_kv),
+            ("host", node.host, step.after.host_kv),
+        ):
+            wrong = [
+                slot
+                for slot, value in zip(slots or (), due, strict=False)
+                if content[slot] != value and slot not in moving[tier]
+            ]
+            if wrong:
+                yield Violation(
+                    f"{tier} slots {wrong} of node {node.path} do not hold its KV", (node.path,)
+                )
+    for number, request in step.after.requests.items():
+        due = fingerprints(request.namespace, request.tokens[: request.computed])
+        own = list(zip(request.row, due, strict=False))[request.protected :]
+        wrong = [slot for slot, value in own if step.after.device_kv[slot] != value]
+        if wrong:
+            yield Violation(f"device slots {wrong} of request {number} do not hold its KV")
+
+
+@law(
+    "read-after-load",
+    "What a forward pass reads of its prefix is the KV of that prefix: it waits for each layer "
+    "that is still being loaded.",
+    taught_by="SGLang #38217, #31427",
+)
+def _read_after_load(step: Step) -> Iterator[Violation]:
+    for number, request in step.after.requests.items():
+        due = fingerprints(request.namespace, request.tokens)[: len(request.read)]
+        for what, read in (("", request.read), (" of its window", request.component_read)):
+            first = len(due) - len(read)
+            pairs = enumerate(zip(read, due[first:], strict=False), first)
+            wrong = [position for position, (value, wanted) in pairs if value != wanted]
+            if wrong:
+                text = f"the forward pass of request {number} read other KV{what} at positions"
+                yield Violation(f"{text} {wrong}")
