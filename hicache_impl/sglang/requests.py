@@ -7,7 +7,7 @@ forward pass writes the fingerprint of each position into its slot.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import torch
@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 class Req:
     """What every release reads. ``home`` is where the row and the lengths are kept."""
 
+    KEY: ClassVar[tuple[str, ...]] = ("extra_key",)
+    """The parts of a namespace that it carries."""
+
     __slots__ = (
+        "_filled",
         "extra_key",
         "last_node",
         "origin_input_ids",
@@ -46,7 +50,8 @@ class Req:
         self.rid = rid
         self.origin_input_ids = prompt
         self.output_ids = outputs
-        self.extra_key = namespace.extra_key
+        for part in self.KEY:
+            setattr(self, part, getattr(namespace, part))
         self.priority = priority
         self.last_node: Any = None
         self.prefix_indices: Any = None
@@ -86,31 +91,31 @@ class ListReq(_PlainReq):
         return self.kv_committed_len
 
 
-class ArrayReq(_PlainReq):
-    """0.5.13 to 0.5.15: ``get_fill_ids()`` cuts an array."""
+class _CutsArray(Req):
+    """From 0.5.13: ``get_fill_ids()`` cuts an array."""
 
-    __slots__ = ("_filled",)
+    __slots__ = ()
 
     def fill(self, length: int) -> None:
         self._filled = length
 
     def get_fill_ids(self) -> Any:
         return self.origin_input_ids[: self._filled]
+
+
+class ArrayReq(_CutsArray, _PlainReq):
+    """0.5.13 to 0.5.15."""
+
+    __slots__ = ()
 
     def pop_committed_kv_cache(self) -> int:
         return self.kv_committed_len
 
 
-class SizedReq(_PlainReq):
+class SizedReq(_CutsArray, _PlainReq):
     """0.5.16 and 0.5.17: the caller passes the length to the cache."""
 
-    __slots__ = ("_filled",)
-
-    def fill(self, length: int) -> None:
-        self._filled = length
-
-    def get_fill_ids(self) -> Any:
-        return self.origin_input_ids[: self._filled]
+    __slots__ = ()
 
     def effective_kv_committed_len(self) -> int:
         return self.kv_committed_len
@@ -120,12 +125,7 @@ class SaltedReq(SizedReq):
     """0.5.18: a salt beside ``extra_key``."""
 
     __slots__ = ("cache_salt",)
-
-    def __init__(
-        self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int
-    ) -> None:
-        super().__init__(rid, prompt, outputs, namespace, priority)
-        self.cache_salt = namespace.cache_salt
+    KEY = KeyParts._fields
 
 
 @attrs.define(slots=True)
@@ -141,27 +141,19 @@ class Kv:
         return self.req_pool_idx is not None
 
 
-class KvReq(Req):
+class KvReq(_CutsArray):
     """From 0.5.19: row and lengths are in ``kv``."""
 
-    __slots__ = ("_filled", "cache_salt", "kv")
+    __slots__ = ("cache_salt", "kv")
+    KEY = KeyParts._fields
 
-    def __init__(
-        self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int
-    ) -> None:
-        super().__init__(rid, prompt, outputs, namespace, priority)
-        self.cache_salt = namespace.cache_salt
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.kv = Kv()
 
     @property
     def home(self) -> Kv:
         return self.kv
-
-    def fill(self, length: int) -> None:
-        self._filled = length
-
-    def get_fill_ids(self) -> Any:
-        return self.origin_input_ids[: self._filled]
 
     def effective_kv_committed_len(self) -> int:
         return self.kv.kv_committed_len

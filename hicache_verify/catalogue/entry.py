@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import attrs
@@ -20,6 +21,12 @@ class SourcePatch(NamedTuple):
     module: str
     old: str
     new: str
+
+    def diff(self) -> Iterator[str]:
+        """Its lines, each after ``+``, ``-`` or a blank."""
+        for line in difflib.ndiff(self.old.splitlines(), self.new.splitlines()):
+            if not line.startswith("?"):
+                yield line.rstrip()
 
 
 @attrs.define(frozen=True, slots=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 
 from hicache_verify.catalogue.entries import ENTRIES
-from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
+from hicache_verify.catalogue.entry import Entry, NamedTrace
 from hicache_verify.report.words import configuration_text, numbered
 
 INTRODUCTION = """# Known defects
@@ -42,18 +41,12 @@ def _section(entry: Entry) -> Iterator[str]:
         yield from _trace(trace)
     if entry.patch is not None:
         yield "What mends it:\n"
-        yield from _patch(entry.patch)
+        yield f"```diff\n# {entry.patch.module}"
+        yield from entry.patch.diff()
+        yield "```\n"
 
 
 def _trace(trace: NamedTrace) -> Iterator[str]:
     yield f"{trace.tells} ({configuration_text(trace.configuration)})\n"
     yield from numbered(trace.operations)
     yield ""
-
-
-def _patch(patch: SourcePatch) -> Iterator[str]:
-    """As a diff."""
-    changes = difflib.ndiff(patch.old.splitlines(), patch.new.splitlines())
-    yield f"```diff\n# {patch.module}"
-    yield from (line.rstrip() for line in changes if line[0] != "?")
-    yield "```\n"

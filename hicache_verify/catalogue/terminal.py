@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from hicache_verify.catalogue.entry import Entry, SourcePatch
+from hicache_verify.catalogue.entry import Entry
 from hicache_verify.catalogue.events import (
     AGREED,
     DIVERGED,
@@ -28,6 +28,7 @@ from hicache_verify.report import words
 from hicache_verify.report.listing import BROKEN, divergence_block, step_block
 
 WIDTH = 100
+SIGNS = {"-": "red", "+": "green"}
 
 
 def console_for(file: IO[str]) -> Console:
@@ -83,9 +84,9 @@ class TerminalReport:
         self.console.print(
             Rule(Text(f"{title}: should {_should(run)}", style="bold"), align="left")
         )
-        if run.patched:
-            for sign, line in changed_lines(run.entry.patch_of(run.release)):
-                self._raw(f"{sign} {line}", "red" if sign == "-" else "green")
+        patch = run.entry.patch_of(run.release) if run.patched else None
+        for line in patch.diff() if patch is not None else ():
+            self._raw(line, SIGNS.get(line[:1], ""))
 
     def _trace(self, event: TraceStarted) -> None:
         self.last = None
@@ -144,15 +145,6 @@ def facts(entry: Entry) -> str:
         f"{names} · law {entry.laws[0]} · {', '.join(entry.write_policies)}"
         f" · {entry.target} {_span(entry.affected)}, {fixed}"
     )
-
-
-def changed_lines(patch: SourcePatch | None) -> list[tuple[str, str]]:
-    """The lines of the patch that differ, as in a diff."""
-    if patch is None:
-        return []
-    old, new = patch.old.splitlines(), patch.new.splitlines()
-    gone = [("-", line.strip()) for line in old if line not in new]
-    return gone + [("+", line.strip()) for line in new if line not in old]
 
 
 def summary(entry: Entry, done: list[TraceDone | RunRefused]) -> Table:

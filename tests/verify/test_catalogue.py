@@ -307,7 +307,7 @@ def test_exit_0_when_every_expectation_held(play_with: Any) -> None:
     code, out, err = ask("19212")
     assert (code, err) == (0, "")
     assert "#19212: every expectation held" in out
-    assert "+ if child.backuped:" in out
+    assert "\n+             if child.backuped:\n" in out
     assert max(map(len, out.splitlines())) <= 100
 
 
