@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from benchmarks.__main__ import page
 from benchmarks.tables import Column, Table
 from tests.fetched import fetched
+from tests.processes import python
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--rounds", "1", "--examples", "2", "--nodes", "10", "--memory", "100", "--profile")
 SERVING = ("--requests", "10", "--block-tokens", "8")
 OF_EACH = ("Speed", "Growth", "Memory", "Where the time goes")
@@ -22,10 +19,9 @@ OF_EACH = ("Speed", "Growth", "Memory", "Where the time goes")
 def benchmarks(*options: str) -> str:
     """What it prints on standard output."""
     fetched("0.5.18")
-    command = [sys.executable, "-m", "benchmarks", *options]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    finished = python("-m", "benchmarks", *options)
+    assert finished.code == 0, finished.err
+    return finished.out
 
 
 def test_one_run_gives_all_tables_as_one_object() -> None:
@@ -51,10 +47,9 @@ def test_both_cores_of_the_unified_cache_are_measured_in_one_run() -> None:
 
 
 def test_two_caches_are_no_run_of_one_process() -> None:
-    command = [sys.executable, "-m", "benchmarks", "--target", "sglang", "--target", "unified"]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert finished.returncode == 2
-    assert "a process holds one cache of SGLang" in finished.stderr
+    finished = python("-m", "benchmarks", "--target", "sglang", "--target", "unified")
+    assert finished.code == 2
+    assert "a process holds one cache of SGLang" in finished.err
 
 
 def test_a_page_names_the_command_that_made_it(monkeypatch: pytest.MonkeyPatch) -> None:

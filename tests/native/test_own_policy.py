@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,10 +14,10 @@ from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert, Match, Operation
 from hicache_model.policies import BadPolicy, UnknownPolicy, add_own, is_own_name, named
 from hicache_verify import own_policy, trace
-from hicache_verify.cli import main
 from hicache_verify.report.pytest_files import write_pytest_files
 from hicache_verify.targets import BadTarget, TargetSpec, open_factory
 from hicache_verify.trace import Trace
+from tests.processes import python
 
 CODE = """
 from itertools import count
@@ -56,13 +55,6 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "mine.py"
     path.write_text(CODE)
     return path
-
-
-def ended(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(list(arguments))
-    assert isinstance(exit_.value.code, int)
-    return exit_.value.code
 
 
 # -- in one process --------------------------------------------------------------------------------
@@ -142,36 +134,34 @@ def test_a_target_with_a_policy_names_itself_again() -> None:
 # -- on the command line ---------------------------------------------------------------------------
 
 
-def test_run_finds_no_divergence_under_a_policy_that_both_sides_use() -> None:
+def test_run_finds_no_divergence_under_a_policy_that_both_sides_use(cli: Any) -> None:
     policies = "mine.py:most_recent,lru"
-    assert ended("run", "--target", "native", "--eviction-policy", policies, "--examples", "4") == 0
+    amount = ("--examples", "4")
+    assert cli("run", "--target", "native", "--eviction-policy", policies, *amount).code == 0
 
 
-def test_a_policy_that_cannot_be_used_ends_the_run_with_one_line(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_a_policy_that_cannot_be_used_ends_the_run_with_one_line(cli: Any) -> None:
     command = ("run", "--target", "native", "--examples", "1", "--eviction-policy")
-    assert ended(*command, "mine.py:words") == 2
-    assert ended(*command, "mine.py:words,mine.py:drifts") == 2
-    said = capfd.readouterr().err
-    assert said.count("\n") == 2
-    assert "one policy of your own at a time" in said
+    unusable, two = cli(*command, "mine.py:words"), cli(*command, "mine.py:words,mine.py:drifts")
+    assert (unusable.code, unusable.err.count("\n")) == (2, 1)
+    assert (two.code, two.err.count("\n")) == (2, 1)
+    assert "one policy of your own at a time" in two.err
 
 
 def test_a_trace_runs_no_code_by_itself_and_is_replayed_where_the_code_is_given(
-    capfd: pytest.CaptureFixture[str],
+    cli: Any,
 ) -> None:
     name = "mine.py:most_recent"
     configuration = Configuration(eviction_policy=name, device_slots=4)
     trace.write("one.jsonl", Trace(configuration, "native", "0.5.18", (*THREE, EvictDevice(1))))
     assert trace.read("one.jsonl").configuration.eviction_policy == name
-    assert ended("replay", "one.jsonl") == 2
-    said = capfd.readouterr().err
+    code, _, said = cli("replay", "one.jsonl")
+    assert code == 2
     assert said.count("\n") == 1
     assert f"add --eviction-policy {name}" in said
-    assert ended("replay", "one.jsonl", "--eviction-policy", name) == 0
-    assert ended("replay", "one.jsonl", "--eviction-policy", "lru") == 0
-    assert ended("replay", "one.jsonl", "--eviction-policy", "other") == 2
+    assert cli("replay", "one.jsonl", "--eviction-policy", name).code == 0
+    assert cli("replay", "one.jsonl", "--eviction-policy", "lru").code == 0
+    assert cli("replay", "one.jsonl", "--eviction-policy", "other").code == 2
 
 
 def test_a_name_whose_code_was_not_given_is_unknown() -> None:
@@ -192,7 +182,6 @@ def test_a_pytest_file_of_a_finding_runs_under_the_policy() -> None:
     configuration = Configuration(eviction_policy=name, device_slots=4)
     found = Trace(configuration, "native", "0.5.18", operations)
     made, _ = write_pytest_files(Path(), "it", found, None)
-    command = [sys.executable, "-m", "pytest", "-q", str(made)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout
-    assert "1 passed" in ran.stdout
+    ran = python("-m", "pytest", "-q", str(made), folder=Path.cwd())
+    assert ran.code == 0, ran.out
+    assert "1 passed" in ran.out

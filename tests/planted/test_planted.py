@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +12,12 @@ from hicache_verify.engine_laws import SENTENCES
 from tests.planted.equivalent import EQUIVALENT
 from tests.planted.planted import BANK, HARMLESS
 from tests.planted.search import CLEAN, WITNESSES
+from tests.processes import python
 
 Note = Callable[[str, dict[str, Any]], None]
 
-ROOT = Path(__file__).parents[2]
 SEED = 0
 LIMIT = 20_000
-TIMEOUT_S = 300
 
 QUICK = (
     "host_leaf_asks_whether_a_child_is_evicted",
@@ -37,21 +31,9 @@ MODEL_ONLY = {"transition"}
 
 def in_a_process(*arguments: str) -> Any:
     """What ``tests.planted.search`` prints: a process holds one release."""
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.planted.search", *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join((str(ROOT), *filter(None, sys.path))),
-        },
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    return json.loads(child.stdout)
+    child = python("-m", "tests.planted.search", *arguments, OMP_NUM_THREADS="1")
+    assert child.code == 0, child.err
+    return child.json
 
 
 def slow_but(name: str, quick: tuple[str, ...]) -> Any:

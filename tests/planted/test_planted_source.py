@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,9 @@ from hicache_verify import trace
 from tests.fetched import fetched
 from tests.planted.bug import BACK, Edit, Planted
 from tests.planted.source_tree import source_tree
-from tests.planted.test_planted import TIMEOUT_S, slow_but
+from tests.planted.test_planted import slow_but
 from tests.planted.unified import CORE, RELEASE, UNIFIED
+from tests.processes import command
 
 Note = Callable[[str, dict[str, Any]], None]
 
@@ -38,19 +36,6 @@ def release() -> None:
     fetched(RELEASE)
 
 
-def hicache_verify(*arguments: str) -> tuple[int, Any]:
-    """The exit code, and what ``--json`` prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hicache_verify", *arguments, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
 @pytest.mark.parametrize("name", [slow_but(name, QUICK) for name in UNIFIED])
 def test_a_bug_in_a_source_tree_is_found(name: str, tmp_path: Path, note: Note) -> None:
     bug = UNIFIED[name]
@@ -58,14 +43,14 @@ def test_a_bug_in_a_source_tree_is_found(name: str, tmp_path: Path, note: Note) 
     cell = ("--write-policy", bug.cell.write_policy, "--page-size", str(bug.cell.page_size))
     amount = ("--examples", str(EXAMPLES), "--first", "--workers", "1")
     out = ("--out", str(tmp_path / "found"))
-    code, run = hicache_verify("run", "--source", str(tree), *CACHE, *cell, *amount, *out)
-    assert code == 1, run
-    (divergence,) = run["divergences"]
+    run = command("run", "--source", str(tree), *CACHE, *cell, *amount, *out, "--json")
+    assert run.code == 1, run
+    (divergence,) = run.json["divergences"]
     note(name, {"found": True, "law": divergence["law"], **divergence["found_after"]})
     assert divergence["law"] in bug.found_under, divergence
     assert len(trace.read(divergence["trace"]).operations) <= LONGEST
-    code, replay = hicache_verify("replay", divergence["trace"], *CACHE, "--release", RELEASE)
-    assert code == 0, replay
+    replay = command("replay", divergence["trace"], *CACHE, "--release", RELEASE, "--json")
+    assert replay.code == 0, replay
 
 
 def test_a_source_tree_differs_from_its_release_in_what_is_edited(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path as FilePath
 from typing import Any
 
 import attrs
@@ -31,8 +30,8 @@ from hicache_model import outcomes
 from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.snapshot import Node, Path, Snapshot
+from tests.processes import ROOT
 
-ROOT = FilePath(__file__).resolve().parents[2]
 FAST = ("0.5.10.post1", "0.5.18")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import subprocess
 import sys
 import traceback
 from functools import cache as remember
@@ -23,8 +22,8 @@ import pytest
 
 from hicache_impl.sglang.releases import default_cache
 from tests.fetched import fetched
+from tests.processes import ROOT, python
 
-ROOT = Path(__file__).resolve().parents[2]
 FAST = ("0.5.10.post1", "0.5.18")
 PAGES = (1, 4)
 POLICIES = ("write_back", "write_through", "write_through_selective")
@@ -285,14 +284,11 @@ def gather(request: dict[str, Any]) -> dict[str, Any]:
 
 def _ask(*origin: str, **request: Any) -> dict[str, Any]:
     request["origin"] = origin
-    command = [sys.executable, "-W", "error", __file__, json.dumps(request)]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), *origin[1:]))}
-    child = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=environment, check=False
-    )
-    assert child.returncode == 0, child.stderr
-    assert child.stderr == "", "the release was not silent"
-    answer: dict[str, Any] = json.loads(child.stdout)
+    path = os.pathsep.join((str(ROOT), *origin[1:]))
+    child = python("-W", "error", __file__, json.dumps(request), PYTHONPATH=path)
+    assert child.code == 0, child.err
+    assert child.err == "", "the release was not silent"
+    answer: dict[str, Any] = child.json
     return answer
 
 

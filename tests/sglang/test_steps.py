@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -14,7 +10,8 @@ from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_model.boundaries import HOLDS, ONLY_AFTERWARDS
 from hicache_model.laws import COMPONENT_LAWS, LAWS
 from hicache_model.operations import Match
-from tests.sglang.test_hiradix_child import ROOT, run, sizes
+from tests.processes import python
+from tests.sglang.test_hiradix_child import run, sizes
 from tests.sglang.test_unified_rust import on_its_python
 
 NEWEST = KNOWN_UNIFIED[-1]
@@ -87,15 +84,9 @@ CORES = ["python", pytest.param("rust", marks=on_its_python)]
 def lockstep(core: str, bug: str, write_policy: str, script: str, mode: str = "exact") -> Any:
     """The law and its message, or None; operations done; boundaries of the last one."""
     run(NEWEST, sizes(1), Match((1,)), cache="unified")  # skips where the wheel is out of reach
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, NEWEST, core, bug, mode, write_policy, script],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    done = python("-c", CHILD, NEWEST, core, bug, mode, write_policy, script)
+    assert done.code == 0, done.err
+    return done.json
 
 
 def test_every_law_is_judged_between_two_steps_or_has_a_reason_not_to_be() -> None:

@@ -5,9 +5,6 @@ Counted in pages: the same must hold for every page size (test_hiradix_child.py 
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,7 +37,8 @@ from hicache_model.operations import (
     UnlockHost,
 )
 from hicache_model.outcomes import Admitted, Done, Evicted, Inserted, LoadedBack, Matched
-from tests.sglang.test_hiradix_child import ROOT, Step, pages, run, sizes
+from tests.processes import command
+from tests.sglang.test_hiradix_child import Step, pages, run, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 NEWEST = KNOWN_UNIFIED[-1]
@@ -313,19 +311,12 @@ def test_another_core_than_the_one_asked_for_is_refused() -> None:
 
 @each_release
 def test_it_agrees_with_the_model(version: str, tmp_path: Any) -> None:
-    command = ("run", "--cache", "unified", "--core", "python", "--release", version)
+    asked = ("run", "--cache", "unified", "--core", "python", "--release", version)
     cells = ("--write-policy", "all", "--page-size", "1,4", "--eviction-policy", "lru,priority")
     amount = ("--examples", "12", "--source-of-operations", "random", "--workers", "1")
     if version in QUOTA_GROWS:
         pytest.skip("it diverges where a load back has a quota")
-    done = subprocess.run(
-        [sys.executable, "-m", "hicache_verify", *command, *cells, *amount],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    if done.returncode == 2:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = command(*asked, *cells, *amount, folder=tmp_path)
+    if done.code == 2:
+        pytest.skip(done.err.strip())
+    assert done.code == 0, done.out + done.err

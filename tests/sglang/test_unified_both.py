@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +23,8 @@ from hicache_verify.trace import Trace, read, write
 from tests.fetched import fetched
 from tests.planted.source_tree import source_tree
 from tests.planted.unified import RELEASE, UNIFIED
-from tests.sglang.test_hiradix_child import ROOT
-from tests.sglang.test_unified_rust import command, on_its_python
+from tests.processes import command, python
+from tests.sglang.test_unified_rust import on_its_python
 
 TARGET = "sglang-unified-both"
 RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
@@ -36,9 +32,9 @@ RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
 
 def ran(folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     """The exit code, and what ``--json`` prints."""
-    done = command(folder, *arguments, "--json")
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    done = command(*arguments, "--json", folder=folder)
+    assert done.out, done.err
+    return done.code, done.json
 
 
 FEW = ("--source-of-operations", "random", "--workers", "1")
@@ -130,29 +126,20 @@ for policy in ("write_back", "write_through"):
 def test_a_core_does_beside_the_other_exactly_what_it_does_alone() -> None:
     """Clocks and slots too: what the process counts is its own at each turn."""
     fetched(RELEASE)
-    alone, beside = (
-        subprocess.run(
-            [sys.executable, "-c", UNDISTURBED, RELEASE, core],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            check=False,
-        )
-        for core in ("python", "both")
-    )
-    assert alone.returncode == 0, alone.stderr
-    assert beside.stdout.splitlines() == alone.stdout.splitlines(), beside.stderr
-    assert alone.stdout.count("\n") > 100
+    alone, beside = (python("-c", UNDISTURBED, RELEASE, core) for core in ("python", "both"))
+    assert alone.code == 0, alone.err
+    assert beside.out.splitlines() == alone.out.splitlines(), beside.err
+    assert alone.out.count("\n") > 100
 
 
 def test_where_the_rust_core_is_missing_nothing_runs_under_that_name(tmp_path: Path) -> None:
     asked = ("--cache", "unified", "--core", "both", "--release", "0.5.18")
-    assert command(tmp_path, "doctor", *asked).returncode == 2
+    assert command("doctor", *asked).code == 2
     for done in (
-        command(tmp_path, "run", *asked, "--examples", "1"),
-        command(tmp_path, "explore", *asked, "--depth", "1"),
+        command("run", *asked, "--examples", "1", folder=tmp_path),
+        command("explore", *asked, "--depth", "1", folder=tmp_path),
     ):
-        assert (done.returncode, done.stdout) == (2, "")
-        (line,) = done.stderr.splitlines()
+        assert (done.code, done.out) == (2, "")
+        (line,) = done.err.splitlines()
         if "cannot be reached" not in line:
             assert "the Rust tree core of sglang 0.5.18 cannot be loaded" in line

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,8 @@ from hicache_impl.sglang.loader import load
 from hicache_impl.sglang.source import SourceTree
 from hicache_model.operations import EvictDevice, Insert, Match
 from hicache_model.outcomes import Evicted
-from tests.sglang.test_hiradix_child import ROOT, pages, run, run_anyway, sizes
+from tests.processes import python
+from tests.sglang.test_hiradix_child import pages, run, run_anyway, sizes
 
 OLDEST = "0.5.12"
 each_page = pytest.mark.parametrize("page", [1, 4])
@@ -84,14 +82,8 @@ print("agrees")
 
 def test_but_for_two_defects_it_agrees_with_the_model_unless_it_writes_back() -> None:
     run(OLDEST, sizes(1), Match((1,)), cache="unified")  # skips where the wheel is out of reach
-    done = subprocess.run(
-        [sys.executable, "-c", MENDED, OLDEST],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.stdout == "agrees\n", done.stderr
+    done = python("-c", MENDED, OLDEST)
+    assert done.out == "agrees\n", done.err
 
 
 @pytest.mark.parametrize(

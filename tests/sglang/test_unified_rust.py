@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -39,7 +37,8 @@ from hicache_model.operations import (
     Unlock,
     UnlockHost,
 )
-from tests.sglang.test_hiradix_child import ROOT, Step, pages, run, sizes
+from tests.processes import command, python
+from tests.sglang.test_hiradix_child import Step, pages, run, sizes
 
 NEWEST = KNOWN_UNIFIED[-1]
 RELEASES = [v for v in KNOWN_UNIFIED if v in rust.LOOKED_INTO]
@@ -108,8 +107,8 @@ def test_it_does_and_shows_what_the_python_core_does(
         run(version, sizes(page, write_policy=policy), *script, cache=cache)
         for cache in ("unified", "unified-rust")
     ]
-    for operation, python, compiled in zip(script, *steps, strict=True):
-        assert shown(compiled) == shown(python), operation
+    for operation, one, other in zip(script, *steps, strict=True):
+        assert shown(one) == shown(other), operation
 
 
 @on_its_python
@@ -118,15 +117,15 @@ def test_it_agrees_with_the_model_and_the_report_says_what_was_not_compared(
     version: str, tmp_path: Path
 ) -> None:
     done = command(
-        tmp_path,
         *("run", "--cache", "unified", "--core", "rust", "--release", version),
         *("--write-policy", "all", "--page-size", "1,4", "--eviction-policy", "lru,priority"),
         *("--examples", "8", "--source-of-operations", "random", "--workers", "1"),
+        folder=tmp_path,
     )
-    if done.returncode == 2:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stdout + done.stderr
-    first, second, *_ = done.stdout.splitlines()
+    if done.code == 2:
+        pytest.skip(done.err.strip())
+    assert done.code == 0, done.out + done.err
+    first, second, *_ = done.out.splitlines()
     assert first.startswith(f"sglang-unified-rust {version} from ")
     assert second.endswith("leaf sets, eviction order, component host copies")
 
@@ -153,14 +152,8 @@ for operation in script:
 @pytest.mark.parametrize("core", ["python", "rust"])
 def test_the_false_alarm_of_its_own_check_is_tolerated(core: str) -> None:
     run(NEWEST, sizes(1), Match((1,)), cache="unified")  # skips where the wheel is out of reach
-    done = subprocess.run(
-        [sys.executable, "-c", FALSE_ALARM, NEWEST, core],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert done.stdout.split() == ["0", "0", "0", "0", "1", "1", "0"], done.stderr
+    done = python("-c", FALSE_ALARM, NEWEST, core)
+    assert done.out.split() == ["0", "0", "0", "0", "1", "1", "0"], done.err
 
 
 # -- what is said where it cannot be loaded --------------------------------------------------------
@@ -209,21 +202,9 @@ def test_another_torch_is_refused(tmp_path: Path) -> None:
 
 def test_the_command_line_says_so_and_exits_with_2(tmp_path: Path) -> None:
     options = ("--cache", "unified", "--core", "rust", "--release", "0.5.18")
-    examined = command(tmp_path, "doctor", *options)
-    assert examined.returncode == 2
-    done = command(tmp_path, "run", *options, "--examples", "1")
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
+    assert command("doctor", *options).code == 2
+    done = command("run", *options, "--examples", "1", folder=tmp_path)
+    assert (done.code, done.out) == (2, "")
+    (line,) = done.err.splitlines()
     if "cannot be reached" not in line:
         assert "the Rust tree core of sglang 0.5.18 cannot be loaded" in line
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hicache_verify", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-    )

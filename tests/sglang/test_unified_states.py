@@ -18,8 +18,9 @@ from hicache_model.operations import (
     Lock,
     Match,
 )
+from tests.processes import command
 from tests.sglang.test_unified_rust import on_its_python
-from tests.sglang.test_unified_window import RELEASE, hicache_verify
+from tests.sglang.test_unified_window import RELEASE
 from tests.sglang.test_unified_window import run as run_with
 
 
@@ -86,17 +87,16 @@ def test_what_states_cannot_be_run_with_is_refused_in_one_line() -> None:
         (f"--release {RELEASE} --page-size 4", "has pages of one token, not page size 4"),
         ("--release 0.5.18", "unknown component 'mamba'; sglang 0.5.18 has full (or all)"),
     ):
-        child = hicache_verify(f"run {options} --component mamba --examples 1")
-        assert child.returncode == 2
-        assert child.stderr.strip().splitlines()[-1].endswith(words)
+        child = command("run", *options.split(), "--component", "mamba", "--examples", "1")
+        assert child.code == 2
+        assert child.err.strip().splitlines()[-1].endswith(words)
     with pytest.raises(ValueError, match="io_backend has to be direct, and is kernel"):
         Configuration(component="mamba", io_backend="kernel")
 
 
 @pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
 def test_nothing_is_found_in_the_states_of_the_release(core: str, tmp_path: Path) -> None:
-    child = hicache_verify(
-        f"run --release {RELEASE} --cache unified --core {core} --component mamba --workers 1 "
-        f"--write-policy write_back,write_through --examples 20 --out {tmp_path}"
-    )
-    assert child.returncode == 0, child.stdout + child.stderr
+    cache = ("--release", RELEASE, "--cache", "unified", "--core", core, "--component", "mamba")
+    amount = ("--write-policy", "write_back,write_through", "--examples", "20", "--workers", "1")
+    child = command("run", *cache, *amount, folder=tmp_path)
+    assert child.code == 0, child.out + child.err

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from hicache_model.operations import (
     RetractRequest,
     codec,
 )
-from tests.sglang.test_hiradix_child import ROOT
+from tests.processes import command, python
 from tests.sglang.test_unified_rust import on_its_python
 
 RELEASE, OLDEST = "0.5.23", "0.5.21"
@@ -34,7 +32,7 @@ from hicache_model.operations import codec
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.targets import TargetSpec, open_factory
 
-release, sizes, script = json.load(sys.stdin)
+release, sizes, script = json.loads(sys.argv[1])
 lockstep = Lockstep(
     open_factory(TargetSpec(release=release, cache="unified", core="python")),
     Configuration(**{"component": "swa", **sizes}),
@@ -56,28 +54,9 @@ for data in script:
 def run(*script: Any, release: str = RELEASE, **sizes: Any) -> list[Any]:
     """In lockstep with the model; of each step the outcome, the nodes' parts, the LRU, the room."""
     given = json.dumps([release, sizes, [codec.encode(operation) for operation in script]])
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        cwd=ROOT,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    return [json.loads(line) for line in child.stdout.splitlines()]
-
-
-def hicache_verify(command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hicache_verify", *command.split()],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    child = python("-c", CHILD, given)
+    assert child.code == 0, child.err
+    return [json.loads(line) for line in child.out.splitlines()]
 
 
 def test_a_leaf_is_cut_to_a_window_and_a_tombstone_ends_a_lookup() -> None:
@@ -161,9 +140,9 @@ def test_a_node_whose_copy_made_room_for_its_ancestors_is_written_again() -> Non
 
 
 def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
-    child = hicache_verify("run --release 0.5.18 --component swa --examples 1")
-    assert child.returncode == 2
-    assert child.stderr.strip().splitlines()[-1] == (
+    child = command("run", "--release", "0.5.18", "--component", "swa", "--examples", "1")
+    assert child.code == 2
+    assert child.err.strip().splitlines()[-1] == (
         "hicache-verify: unknown component 'swa'; sglang 0.5.18 has full (or all)"
     )
 
@@ -176,8 +155,8 @@ def test_a_release_that_cannot_be_run_with_it_says_so_in_one_line() -> None:
 def test_nothing_is_found_in_the_release(
     release: str, policy: str, core: str, tmp_path: Path
 ) -> None:
-    child = hicache_verify(
-        f"run --release {release} --cache unified --core {core} --component swa --workers 1 "
-        f"--write-policy {policy} --page-size 1,4 --examples 20 --out {tmp_path}"
-    )
-    assert child.returncode == 0, child.stdout + child.stderr
+    cache = ("--release", release, "--cache", "unified", "--core", core, "--component", "swa")
+    cells = ("--write-policy", policy, "--page-size", "1,4")
+    amount = ("--examples", "20", "--workers", "1")
+    child = command("run", *cache, *cells, *amount, folder=tmp_path)
+    assert child.code == 0, child.out + child.err

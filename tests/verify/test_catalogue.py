@@ -398,8 +398,8 @@ def test_each_of_its_tests_fails_where_the_defect_is_and_passes_elsewhere(
     patch = entry.patch_of(run.release) if run.patched else None
     ran = run_upstream(path, run.release, CACHE_OF[entry.target], patch)
     fails = run.should == DIVERGED
-    assert ran.returncode == fails, ran.stdout + ran.stderr
-    *told, totals = ran.stdout.splitlines()
+    assert ran.code == fails, ran.out + ran.err
+    *told, totals = ran.out.splitlines()
     assert ("failed" in totals, "passed" in totals) == (fails, not fails)
     assert all("AssertionError" in line for line in told if line.startswith("E "))
 

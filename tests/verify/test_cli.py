@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,9 @@ from hicache_model.operations import EvictDevice, Insert, Match, Operation, Unlo
 from hicache_verify import trace
 from hicache_verify.cli.options import target_of_trace
 from hicache_verify.trace import Trace
+from tests.processes import command, end, python, start
 from tests.verify.snapshots import pinned
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "tests.verify.hostile:"
 
 
@@ -59,12 +56,12 @@ def test_run_json_is_one_object_with_the_finding(cli: Any) -> None:
 
 
 def test_run_gives_the_same_findings_under_any_hash_seed(tmp_path: Path) -> None:
-    asked = ["--target", HOSTILE + "corrupts", "--examples", "12", "--workers", "1"]
-    command = ["run", *asked, "--json"]
+    target = ("--target", HOSTILE + "corrupts")
+    asked = ("run", *target, "--examples", "12", "--workers", "1", "--json")
     results = []
     for seed in ("1", "2"):
-        done = _process(*command, "--out", str(tmp_path / seed), PYTHONHASHSEED=seed)
-        report = json.loads(done.stdout.replace(str(tmp_path / seed), "OUT"))
+        done = command(*asked, "--out", str(tmp_path / seed), PYTHONHASHSEED=seed)
+        report = json.loads(done.out.replace(str(tmp_path / seed), "OUT"))
         results.append(_without_times(report))
         results[-1]["file"] = (tmp_path / seed / "conservation-1.jsonl").read_text()
     assert results[0] == results[1]
@@ -82,24 +79,23 @@ def test_what_a_target_prints_does_not_reach_standard_output(cli: Any) -> None:
 
 
 def test_interrupted_it_exits_130_with_what_was_found(tmp_path: Path) -> None:
-    command = ("run", "--target", HOSTILE + "corrupts", "--json", "--out", str(tmp_path))
-    started = _start(*command, "--budget", "60")
+    asked = ("run", "--target", HOSTILE + "corrupts", "--json", "--out", str(tmp_path))
+    started = start(*asked, "--budget", "60")
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     started.send_signal(signal.SIGINT)
-    out, _ = started.communicate(timeout=20)
-    report = json.loads(out)
-    assert started.returncode == 130
-    assert report["interrupted"] is True
-    assert report["divergences"][0]["law"] == "conservation"
+    ended = end(started, timeout=20)
+    assert ended.code == 130
+    assert ended.json["interrupted"] is True
+    assert ended.json["divergences"][0]["law"] == "conservation"
 
 
 def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     import psutil
 
-    started = _start("run", "--target", HOSTILE + "agrees", "--budget", "60")
+    started = start("run", "--target", HOSTILE + "agrees", "--budget", "60", folder=tmp_path)
     parent = psutil.Process(started.pid)
     deadline = time.monotonic() + 30
     while not parent.children() and time.monotonic() < deadline:
@@ -110,22 +106,6 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
     started.communicate()
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
-
-
-def _environment(**extra: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **extra}
-
-
-def _process(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hicache_verify", *arguments]
-    return subprocess.run(
-        command, env=_environment(**extra), capture_output=True, text=True, timeout=60, check=False
-    )
-
-
-def _start(*arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "hicache_verify", *arguments]
-    return subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True)
 
 
 # -- mistakes --------------------------------------------------------------------------------------
@@ -286,7 +266,7 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
         "heavy = {'torch', 'hypothesis', 'rich', 'numpy', 'sglang'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", code], env=_environment(), check=True, timeout=30)
+    assert python("-c", code) == (0, "", "")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,12 +22,12 @@ from hicache_verify.workers.asking import open_worker
 from hicache_verify.workers.autopsy import LOST, Ending
 from hicache_verify.workers.executor import Worker
 from hicache_verify.workers.watch import Limits
+from tests.processes import command
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
 from hicache_verify.workers.dask_executor import DaskExecutor, connected  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 LIMITS = Limits(operation=0.5, isolated_operation=0.2, isolated_minimizing=4)
 
 
@@ -158,38 +157,18 @@ def test_without_machines_no_worker_starts() -> None:
 # -- the command -----------------------------------------------------------------------------------
 
 
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hicache_verify", "run", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path[:1], str(ROOT)])}
-    return subprocess.run(
-        command,
-        env=environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def test_the_command_makes_a_cluster_here(tmp_path: Path) -> None:
     asked = ("--target", "tests.verify.hostile:corrupts", "--examples", "20", "--workers", "2")
-    ran = run(tmp_path, *asked, "--dask", "local")
-    assert (ran.returncode, ran.stderr) == (1, "")
-    assert "✗ 1 distinct divergence" in ran.stdout
+    ran = command("run", *asked, "--dask", "local", folder=tmp_path)
+    assert (ran.code, ran.err) == (1, "")
+    assert "✗ 1 distinct divergence" in ran.out
 
 
 def test_without_the_extra_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hicache_verify.cli import main
-
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "hicache_verify.workers.dask_executor", None)
-    with pytest.raises(SystemExit) as ended:
-        main(["run", "--target", "native", "--dask", "local"])
-    command = "pip install 'hicache-verify[dask]'"
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        f"hicache-verify: --dask needs Dask's distributed: {command}\n"
-    )
+    code, _, err = cli("run", "--target", "native", "--dask", "local")
+    wanted = "pip install 'hicache-verify[dask]'"
+    assert code == 2
+    assert err == f"hicache-verify: --dask needs Dask's distributed: {wanted}\n"

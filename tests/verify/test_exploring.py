@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -21,8 +20,9 @@ from hicache_verify.exploration.explore import Layer
 from hicache_verify.exploration.exploring import Explorations, Explorer, Result
 from hicache_verify.targets import TargetSpec
 from hicache_verify.workers.executor import LocalExecutor
+from tests.processes import end, start
 from tests.verify.test_campaign import LIMITS
-from tests.verify.test_cli import HOSTILE, _start
+from tests.verify.test_cli import HOSTILE
 
 QUICK = ("--depth", "3", "--workers", "1")
 
@@ -196,18 +196,17 @@ def test_a_planted_bug_gives_the_shortest_trace(cli: Any) -> None:
 
 
 def test_ctrl_c_exits_130_with_what_was_shown(tmp_path: Path) -> None:
-    command = ("explore", "--target", HOSTILE + "agrees", "--depth", "50", "--json")
-    started = _start(*command, "--out", str(tmp_path))
+    asked = ("explore", "--target", HOSTILE + "agrees", "--depth", "50", "--json")
+    started = start(*asked, "--out", str(tmp_path))
     parent, deadline = psutil.Process(started.pid), time.monotonic() + 60
     while not parent.children() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(2)
     started.send_signal(signal.SIGINT)
-    out, _ = started.communicate(timeout=30)
-    report = json.loads(out)
-    assert started.returncode == 130
-    assert report["interrupted"] is True
-    assert report["verdict"] == "error"
+    ended = end(started, timeout=30)
+    assert ended.code == 130
+    assert ended.json["interrupted"] is True
+    assert ended.json["verdict"] == "error"
 
 
 BAD = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +41,7 @@ from hicache_verify.report.pytest_files import (
 )
 from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
+from tests.processes import python
 from tests.verify.upstream_child import run_upstream
 from tests.verify.vocabulary import TRACES
 
@@ -182,9 +181,8 @@ def test_both_forms_are_as_ruff_would_format_them(
     with tempfile.TemporaryDirectory() as folder:
         for number, (trace, found, place) in enumerate(findings):
             write_pytest_files(Path(folder), str(number), placed(trace, place), found)
-        command = [sys.executable, "-m", "ruff", "format", "--isolated", "--diff", folder]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout
+        ran = python("-m", "ruff", "format", "--isolated", "--diff", folder)
+        assert ran.code == 0, ran.out
 
 
 @settings(deadline=None)
@@ -250,16 +248,16 @@ def test_long_runs_of_tokens_are_ranges() -> None:
 def test_the_upstream_form_fails_with_the_law_where_the_defect_is(tmp_path: Path) -> None:
     _, path = write_pytest_files(tmp_path, "host-leaves", FOUR, BROKEN)
     ran = run_upstream(path, "0.5.10.post1")
-    assert ran.returncode == 1, ran.stdout + ran.stderr
-    assert "self.assertCountEqual(kept, due)" in ran.stdout
-    assert "First has 1, Second has 0:  (None, [1])" in ran.stdout
+    assert ran.code == 1, ran.out + ran.err
+    assert "self.assertCountEqual(kept, due)" in ran.out
+    assert "First has 1, Second has 0:  (None, [1])" in ran.out
 
 
 def test_the_upstream_form_passes_where_it_is_mended(tmp_path: Path) -> None:
     _, path = write_pytest_files(tmp_path, "host-leaves", FOUR.with_(release="0.5.18"), BROKEN)
     ran = run_upstream(path, "0.5.18")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "1 passed" in ran.stdout
+    assert ran.code == 0, ran.out + ran.err
+    assert "1 passed" in ran.out
 
 
 IN_VAIN = Trace(
@@ -282,8 +280,8 @@ def test_what_the_model_predicts_of_a_node_is_asserted(tmp_path: Path) -> None:
     _, path = write_pytest_files(tmp_path, "backup-in-vain", IN_VAIN, found)
     assert "        self.assertIsNotNone(self.find([1, 2]))\n" in path.read_text()
     ran = run_upstream(path, "0.5.23", "unified")
-    assert ran.returncode == 1, ran.stdout + ran.stderr
-    assert "self.assertIsNotNone(self.find([1, 2]))" in ran.stdout
+    assert ran.code == 1, ran.out + ran.err
+    assert "self.assertIsNotNone(self.find([1, 2]))" in ran.out
 
 
 def test_an_order_that_parts_is_asserted() -> None:
@@ -329,9 +327,8 @@ def test_each_fact_that_parts_is_asserted() -> None:
 def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str) -> None:
     if release not in fetch.cached_releases():
         pytest.skip(f"{release} is not in the cache")
-    command = [sys.executable, "-m", "tests.verify.plain_calls", release, "60", cache, core]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ran = python("-m", "tests.verify.plain_calls", release, "60", cache, core)
+    assert ran.code == 0, ran.out + ran.err
 
 
 @pytest.mark.slow

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,9 +25,9 @@ from hicache_verify.report.files import Files
 from hicache_verify.targets import TargetSpec
 from hicache_verify.trace import TraceError
 from hicache_verify.workers.executor import LocalExecutor
+from tests.processes import Ran, command, end, start
 from tests.verify.test_reports import CRASH, HOST_LEAVES, STARTED
 
-ROOT = Path(__file__).parents[2]
 HOSTILE = "tests.verify.hostile:"
 CELLS = (Cell("write_back", 1, "lru"), Cell("write_through", 1, "lru"))
 PLAN = Plan(
@@ -220,15 +217,8 @@ def test_a_finished_campaign_can_be_extended_over_all_its_cells(tmp_path: Path) 
 # -- the command -----------------------------------------------------------------------------------
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "hicache_verify", "run", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=environment, cwd=folder, stdout=-1, stderr=-1, text=True)
-
-
-def ended(started: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = started.communicate(timeout=120)
-    return started.returncode, out, err
+def resumed(folder: Path, *arguments: str) -> Ran:
+    return command("run", "--resume", *arguments, folder=folder)
 
 
 def wait_for(path: Path) -> Path:
@@ -241,12 +231,12 @@ def wait_for(path: Path) -> Path:
 
 def test_a_campaign_that_is_killed_loses_no_finding_and_goes_on(tmp_path: Path) -> None:
     asked = ("--target", HOSTILE + "corrupts", "--examples", "1500", "--workers", "2")
-    started = start(tmp_path, *asked)
+    started = start("run", *asked, folder=tmp_path)
     written = wait_for(tmp_path / "hicache-findings/conservation-1.jsonl")
     started.kill()
     started.communicate()
     before = trace.read(written).provenance
-    code, out, err = ended(start(tmp_path, "--resume", "hicache-findings", "--json"))
+    code, out, err = resumed(tmp_path, "hicache-findings", "--json")
     report = json.loads(out)
     assert (code, err) == (1, "")
     (found,) = report["divergences"]
@@ -254,18 +244,17 @@ def test_a_campaign_that_is_killed_loses_no_finding_and_goes_on(tmp_path: Path) 
     assert (found["operations"], found["trace"]) == (1, "hicache-findings/conservation-1.jsonl")
     assert report["examples"] >= 1500
     assert trace.read(written).operations == (EvictDevice(2),)
-    code, out, err = ended(start(tmp_path, "--resume", "hicache-findings"))
+    code, out, err = resumed(tmp_path, "hicache-findings")
     path = Path("hicache-findings/campaign-1.ndjson")
     assert (code, out, err) == (1, f"{path} is finished: diverged, 1 distinct divergence\n", "")
 
 
 def test_a_worker_that_is_killed_loses_no_finding(tmp_path: Path) -> None:
-    started = start(
-        tmp_path, "--target", HOSTILE + "corrupts", "--budget", "8", "--workers", "2", "--json"
-    )
+    asked = ("--target", HOSTILE + "corrupts", "--budget", "8", "--workers", "2", "--json")
+    started = start("run", *asked, folder=tmp_path)
     wait_for(tmp_path / "hicache-findings/conservation-1.jsonl")
     psutil.Process(started.pid).children()[0].kill()
-    code, out, _ = ended(started)
+    code, out, _ = end(started)
     report = json.loads(out)
     assert code == 1
     assert "conservation" in [found["law"] for found in report["divergences"]]
@@ -274,13 +263,13 @@ def test_a_worker_that_is_killed_loses_no_finding(tmp_path: Path) -> None:
 
 def test_interrupted_it_says_how_to_go_on_and_ends_as_it_would_have(tmp_path: Path) -> None:
     asked = ("--target", HOSTILE + "agrees", "--source-of-operations", "random")
-    started = start(tmp_path, *asked, "--examples", "400")
+    started = start("run", *asked, "--examples", "400", folder=tmp_path)
     wait_for(tmp_path / "hicache-findings/campaign-1.ndjson")
     started.send_signal(signal.SIGINT)
-    code, _, err = ended(started)
+    code, _, err = end(started)
     assert code == 130
     assert err.endswith("hicache-verify: `hicache-verify run --resume hicache-findings` goes on\n")
-    code, out, _ = ended(start(tmp_path, "--resume", "hicache-findings", "--json"))
+    code, out, _ = resumed(tmp_path, "hicache-findings", "--json")
     report = json.loads(out)
     assert (code, report["verdict"], report["examples"]) == (0, "agree", 400)
 
@@ -300,5 +289,5 @@ def test_what_contradicts_the_plan_is_a_mistake(
     tmp_path: Path, options: tuple[str, ...], says: str
 ) -> None:
     told(tmp_path)
-    code, out, err = ended(start(tmp_path, "--resume", ".", *options))
+    code, out, err = resumed(tmp_path, ".", *options)
     assert (code, out, err) == (2, "", f"hicache-verify: {says}\n")

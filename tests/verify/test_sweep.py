@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert
 from hicache_verify import events, trace
-from hicache_verify.cli import main
 from hicache_verify.sweep import matrix, sweeping
 from hicache_verify.sweep.matrix import BadReleases, SweepCell, chosen
 from hicache_verify.sweep.page import page, verdict
@@ -30,6 +28,7 @@ from hicache_verify.sweep.record import (
 )
 from hicache_verify.targets import BadTarget
 from hicache_verify.trace import Trace, TraceError
+from tests.processes import Ran
 
 KNOWN = ("0.5.9", "0.5.10", "0.5.10.post1", "0.5.21")
 ASKED = Asked(4.0, 0)
@@ -224,23 +223,17 @@ def test_the_table_says_why_and_leaves_the_advice_out() -> None:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Runs it in a folder of its own with what becomes of every cell: its code and its output."""
-    handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.chdir(tmp_path)
+def sweep(cli: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs it with what becomes of every cell."""
     monkeypatch.setattr(matrix, "known_releases", lambda: KNOWN)
 
-    def call(become: CellDone, *arguments: str) -> tuple[int, str, str]:
+    def call(become: CellDone, *arguments: str) -> Ran:
         def explore(self: sweeping.Campaigns, cell: SweepCell) -> CellDone:
             return attrs.evolve(become, cell=cell)
 
         monkeypatch.setattr(sweeping.Campaigns, "__call__", explore)
-        with pytest.raises(SystemExit) as ended:
-            main(["sweep", "--releases", "latest", "--cache", "unified", *arguments])
-        signal.signal(signal.SIGTERM, handler)
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, out, err
+        ran: Ran = cli("sweep", "--releases", "latest", "--cache", "unified", *arguments)
+        return ran
 
     return call
 
@@ -248,12 +241,12 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.mark.parametrize(
     ("verdict", "code"), [(AGREES, 0), (DOES_NOT_LOAD, 0), (DIVERGES, 1), (NOT_RUN, 2)]
 )
-def test_the_exit_code_says_what_was_found(cli: Any, verdict: str, code: int) -> None:
-    assert cli(attrs.evolve(FINE, verdict=verdict, problem="why"))[0] == code
+def test_the_exit_code_says_what_was_found(sweep: Any, verdict: str, code: int) -> None:
+    assert sweep(attrs.evolve(FINE, verdict=verdict, problem="why")).code == code
 
 
-def test_a_line_for_each_cell_and_a_page(cli: Any, tmp_path: Path) -> None:
-    code, out, err = cli(FINE, "--markdown", "page.md")
+def test_a_line_for_each_cell_and_a_page(sweep: Any, tmp_path: Path) -> None:
+    code, out, err = sweep(FINE, "--markdown", "page.md")
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"0.5.21 UnifiedRadixCache python {policy}: agrees (12,345 operations)"
@@ -263,8 +256,8 @@ def test_a_line_for_each_cell_and_a_page(cli: Any, tmp_path: Path) -> None:
     assert "`hicache-verify sweep --releases latest --cache unified --core python" in text
 
 
-def test_json_is_one_object_and_nothing_else(cli: Any) -> None:
-    code, out, err = cli(FINE, "--write-policy", "write_back", "--json")
+def test_json_is_one_object_and_nothing_else(sweep: Any) -> None:
+    code, out, err = sweep(FINE, "--write-policy", "write_back", "--json")
     data = json.loads(out)
     assert (code, data["budget"], len(data["cells"])) == (0, 20.0, 1)
     assert data["cells"][0]["cell"]["release"] == "0.5.21"
@@ -272,46 +265,46 @@ def test_json_is_one_object_and_nothing_else(cli: Any) -> None:
 
 
 def test_an_interrupted_sweep_tells_what_it_has_and_writes_no_page(
-    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any) -> Any:
         yield FINE
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sweeping, "sweep", interrupted)
-    code, out, err = cli(FINE, "--json", "--markdown", "page.md")
+    code, out, err = sweep(FINE, "--json", "--markdown", "page.md")
     assert (code, len(json.loads(out)["cells"])) == (130, 1)
     assert "the same command goes on" in err
     assert not (tmp_path / "page.md").exists()
 
 
-def test_another_budget_needs_another_folder(cli: Any) -> None:
-    assert cli(FINE)[0] == 0
-    code, _, err = cli(FINE, "--budget", "5")
+def test_another_budget_needs_another_folder(sweep: Any) -> None:
+    assert sweep(FINE).code == 0
+    code, _, err = sweep(FINE, "--budget", "5")
     assert code == 2
     assert "was begun with --budget 20 --seed 0" in err
 
 
-def test_an_out_that_is_a_file_is_refused(cli: Any, tmp_path: Path) -> None:
+def test_an_out_that_is_a_file_is_refused(sweep: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    code, _, err = cli(FINE, "--out", "file")
+    code, _, err = sweep(FINE, "--out", "file")
     assert code == 2
     assert "--out" in err
 
 
-def test_resume_refuses_a_folder_without_a_record(cli: Any) -> None:
-    assert cli(FINE, "--resume")[0] == 2
-    assert cli(FINE)[0] == 0
-    assert cli(FINE, "--resume")[0] == 0
+def test_resume_refuses_a_folder_without_a_record(sweep: Any) -> None:
+    assert sweep(FINE, "--resume").code == 2
+    assert sweep(FINE).code == 0
+    assert sweep(FINE, "--resume").code == 0
 
 
 @pytest.mark.parametrize(
     "wrong", [("--releases", "0.4.0"), ("--core", "lisp"), ("--write-policy", "never")]
 )
 def test_what_nobody_knows_is_refused_before_anything_runs(
-    cli: Any, tmp_path: Path, wrong: tuple[str, str]
+    sweep: Any, tmp_path: Path, wrong: tuple[str, str]
 ) -> None:
-    code, out, err = cli(FINE, *wrong)
+    code, out, err = sweep(FINE, *wrong)
     assert (code, out) == (2, "")
     assert wrong[1] in err
     assert list(tmp_path.iterdir()) == []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from hicache_verify.catalogue.entry import SourcePatch
 from tests.fetched import fetched
+from tests.processes import Ran, python
 
 CHILD = """
 import json, sys
@@ -23,9 +22,8 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir", folder, path]
 
 def run_upstream(
     path: Path, release: str, cache: str = "hiradix", patch: SourcePatch | None = None
-) -> subprocess.CompletedProcess[str]:
+) -> Ran:
     """The file under pytest; skips where the release is out of reach."""
     fetched(release)
     given = [str(path), str(path.parent), release, cache, [] if patch is None else [patch]]
-    command = [sys.executable, "-c", CHILD, json.dumps(given)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return python("-c", CHILD, json.dumps(given))
