@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import attrs
 
 from hicache_model.operations import Operation
+from hicache_model.outcomes import Outcome
 from hicache_model.snapshot import Node, Path
 
 KINDS = ("law", "outcome", "state", "data", "crash", "hang", "death")
@@ -52,7 +53,8 @@ class Divergence:
     ``crash`` (the target raised), ``hang`` or ``death``. ``oracle`` says who spoke: ``target`` if
     the cache's own check complains. ``step`` counts operations from 0. ``place`` is
     ``module:function:line`` in the target for an exception. ``resembles`` is the public issue that
-    it looks like, when the catalogue knows one. Where two cores run side by side, ``core`` says
+    it looks like, when the catalogue knows one. ``due`` is what the operation should have answered,
+    where it answered otherwise. Where two cores run side by side, ``core`` says
     whose divergence it is, ``both`` if both part from the model here, and ``stands_alone`` is a key
     of ``ALONE``; None where that was not found out.
     """
@@ -68,6 +70,7 @@ class Divergence:
     exception: str | None = None
     resembles: str | None = None
     traceback: str | None = None
+    due: Outcome | None = None
     core: str | None = None
     stands_alone: str | None = None
 

@@ -142,12 +142,15 @@ class Lockstep:
         self, operation: Operation, before: Snapshot, predicted: Outcome
     ) -> Divergence | None:
         self.actual = self._observe()
-        return (
+        found = (
             self._judge_boundaries(operation, before)
             or self._judge(operation, before)
             or self._contradiction(operation, predicted)
             or self._complaint(operation)
         )
+        if found is None or predicted == self.outcome:
+            return found
+        return attrs.evolve(found, due=predicted)
 
     def _compare_quickly(
         self, operation: Operation, before: Snapshot, predicted: Outcome

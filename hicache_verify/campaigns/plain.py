@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 
 import attrs
 
-from hicache_model import operations
+from hicache_model import operations, outcomes
 
 T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """Classes as objects, operations in their own form, tuples as lists."""
-    if type(value) in operations.codec.names:
-        return operations.codec.encode(value)
+    """Classes as objects, operations and outcomes in their own form, tuples as lists."""
+    for codec in (operations.codec, outcomes.codec):
+        if type(value) in codec.names:
+            return codec.encode(value)
     if attrs.has(type(value)):
         return {f.name: encode(getattr(value, f.name)) for f in attrs.fields(type(value))}
     if isinstance(value, tuple):
@@ -60,7 +61,8 @@ def _decode_one_of(kinds: tuple[Any, ...], data: Any) -> Any:
     others = [kind for kind in kinds if kind is not type(None)]
     if len(others) == 1:
         return _decode(others[0], data)
-    return operations.codec.decode(data)
+    of_outcomes = isinstance(data, dict) and outcomes.codec.tag in data
+    return (outcomes.codec if of_outcomes else operations.codec).decode(data)
 
 
 def _decode_tuple(kinds: tuple[Any, ...], data: Any) -> tuple[Any, ...]:

@@ -29,7 +29,8 @@ class Form:
     """The test file of one ``cache`` and ``core``. ``root`` is the root of its tree.
 
     ``laws`` are those that the template states in plain code, with the helpers that they take.
-    ``needs`` says what each helper is written with, ``facts`` how a fact of ``node`` is read.
+    ``needs`` says what each helper is written with, ``facts`` how a fact of ``node`` is read; where
+    there are none, a lookup tells of a node.
     ``lacks`` are operations without a plain call, with the reason as the beginning of a sentence.
     """
 
@@ -87,6 +88,7 @@ _WAYS = (
     Way("settings", "server_args", Range(before="0.5.16")),
     Way("settings", "context", Range(since="0.5.16")),
 )
+_INDICES = "len(answer.device_indices)"
 _FACTS = {
     "evicted": "node.evicted",
     "backed_up": "node.backuped",
@@ -109,6 +111,7 @@ HIRADIX = Form(
     root="self.cache.root_node",
     ways=(
         *_WAYS,
+        Way("matched", _INDICES),
         Way("load_from", "", Range(before="0.5.10")),
         Way("load_from", "last_host_node", Range(since="0.5.10", before="0.5.12")),
         Way("load_from", "best_match_node", Range(since="0.5.12")),
@@ -164,6 +167,10 @@ UNIFIED = Form(
     root="self.tree.root_node",
     ways=(
         *_WAYS,
+        Way("matched", _INDICES, Range(before="0.5.22")),
+        Way("matched", "answer.device_prefix_len", Range(since="0.5.22")),
+        Way("loaded", "len(loaded)", Range(before="0.5.22")),
+        Way("loaded", "loaded", Range(since="0.5.22")),
         Way("components", "unified_cache_components", _IN_CACHE),
         Way("components", "unified_cache.components", _IN_CORE),
         Way("tree", "self.cache", _IN_CACHE),

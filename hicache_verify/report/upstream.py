@@ -12,6 +12,7 @@ import attrs
 
 from hicache_impl.sglang.namespaces import parts_of
 from hicache_model import operations as ops
+from hicache_model import outcomes
 from hicache_model.operations import Operation
 from hicache_model.snapshot import Node, Path
 from hicache_verify.divergence import Divergence, NodePair
@@ -50,22 +51,27 @@ def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
     end = None if divergence is None else divergence.step + 1
     performed, law, comment = trace.operations[:end], "", ""
     facts: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
     unsaid = _unsayable(performed, trace, form, known)
     if unsaid is not None:
         performed, comment = performed[: unsaid[0]], unsaid[1]
     elif divergence is not None:
-        facts = _facts(divergence, form)
+        facts = _facts(divergence, form, known)
         law = divergence.law if divergence.law in form.laws and not facts else ""
-        comment = "" if facts or law else _about_the_law(divergence)
+        answer = _answer(divergence, known) if performed and not (facts or law) else ()
+        comment = "" if facts or law or answer else _about_the_law(divergence)
     names = {HELPERS[type(op)] for op in performed if type(op) in HELPERS}
-    names.update(("find",) if facts else form.laws.get(law, ()))
+    names.update(("find" if form.facts else "match",) if facts else form.laws.get(law, ()))
     if any(isinstance(op, ops.EvictDevice) for op in performed):
         names.add("EvictParams")
     used = closure(names, form.needs)
     if known.get("load_from") == "":
         used -= {"InitLoadBackParams"}
     comments = (comment,) if comment else ()
-    return Plan(tuple(map(statement, performed)), facts, comments, law, used, known)
+    statements = [statement(op) for op in performed]
+    if answer:
+        statements[-1] = layout(_call(performed[-1]), 8, "answer = ")
+    return Plan(tuple(statements), facts or answer, comments, law, used, known)
 
 
 def _unsayable(
@@ -102,11 +108,42 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
 # -- what is asserted ------------------------------------------------------------------------------
 
 
-def _facts(divergence: Divergence, form: Form) -> tuple[str, ...]:
+def _answer(divergence: Divergence, known: Mapping[str, str]) -> tuple[str, ...]:
+    """Where the last call answered otherwise than the model: what its ``answer`` should be."""
+    due, op = divergence.due, divergence.operation
+    if divergence.law == "progress" and divergence.nodes and isinstance(op, ops.EvictDevice):
+        return _enough(op.count)
+    read: dict[type, dict[str, str]] = {
+        outcomes.Matched: {
+            "device_length": known["matched"],
+            "host_length": "answer.host_hit_length",
+        },
+        outcomes.Inserted: {"prefix_length": "answer"},
+        outcomes.Evicted: {"tokens": "answer.num_tokens_evicted"},
+        outcomes.LoadedBack: {"tokens": "answer"},
+    }
+    return tuple(
+        layout(Group("self.assertEqual", (code, str(getattr(due, name)))), 8)
+        for name, code in read.get(type(due), {}).items()
+    )
+
+
+def _enough(count: int) -> tuple[str, ...]:
+    """An eviction came short, although more can be evicted."""
+    due = f"min({count}, evicted + self.cache.evictable_size())"
+    return (
+        "        evicted = answer.num_tokens_evicted",
+        layout(Group("self.assertGreaterEqual", ("evicted", due)), 8),
+    )
+
+
+def _facts(divergence: Divergence, form: Form, known: Mapping[str, str]) -> tuple[str, ...]:
     """Where the model predicted other nodes: what they should be, a statement each."""
-    if divergence.kind != "state" or not form.facts:
+    if divergence.kind != "state":
         return ()
     nodes = divergence.nodes
+    if not form.facts:
+        return tuple(line for pair in nodes for line in _about_lookup(pair, known))
     return tuple(line for pair in nodes for line in _about_node(pair, form)) or tuple(
         line for pair in pairwise(nodes) for line in _about_order(*pair)
     )
@@ -124,6 +161,28 @@ def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
             yield layout(Group("self.assertEqual", (code, repr(due))), 8)
 
 
+def _about_lookup(pair: NodePair, known: Mapping[str, str]) -> Iterator[str]:
+    """Of a node that cannot be looked into: how much of its path a lookup finds, and where."""
+    asserted = tuple(_parted_in_lookup(pair, known["matched"]))
+    if asserted:
+        yield layout(Group("self.match", _named(pair.path)), 8, "answer = ")
+    for one in asserted:
+        yield layout(one, 8)
+
+
+def _parted_in_lookup(pair: NodePair, on_device: str) -> Iterator[Code]:
+    due, actual, length = pair.expected, pair.actual, str(len(pair.path.tokens))
+    found = f"{on_device} + answer.host_hit_length"
+    if due is None:
+        yield Group("self.assertLess", (found, length))
+    elif actual is None or due.evicted != actual.evicted:
+        yield Group("self.assertLess" if due.evicted else "self.assertEqual", (on_device, length))
+        yield Group("self.assertEqual", (found, length))
+    elif due.backed_up != actual.backed_up:
+        backed_up = "self.cache.is_backuped(answer.last_device_node)"
+        yield Group("self.assertEqual", (backed_up, repr(due.backed_up)))
+
+
 def _about_order(one: NodePair, other: NodePair) -> Iterator[str]:
     """Of two nodes that should be the other way round in time."""
     for name, code in (("last_access", "last_access_time"), ("creation", "creation_time")):
@@ -136,8 +195,12 @@ def _about_order(one: NodePair, other: NodePair) -> Iterator[str]:
 
 
 def _find(path: Path) -> Code:
+    return Group("self.find", _named(path))
+
+
+def _named(path: Path) -> tuple[Code, ...]:
     namespace = () if path.namespace is None else (f"namespace={quoted(path.namespace)}",)
-    return Group("self.find", (integers(path.tokens), *namespace))
+    return (integers(path.tokens), *namespace)
 
 
 def _parted(expected: Node, actual: Node, form: Form) -> Iterator[tuple[str, object]]:

@@ -6,9 +6,11 @@ from random import Random
 
 import pytest
 
+from hicache_impl.bugs import find
 from hicache_impl.native.target import NativeFactory
 from hicache_model.configuration import WRITE_POLICIES, Configuration
 from hicache_model.operations import BeginRequest, EvictDevice, ExtendRequest, Insert, LoadBack
+from hicache_model.outcomes import Evicted
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.menu import RandomChooser
@@ -50,6 +52,14 @@ def test_the_next_chunk_of_a_prompt_waits_for_loads_that_it_took_over_from_anoth
     ):
         found = lockstep.step(operation)
         assert found is None, "\n".join(divergence_block(found))
+
+
+def test_what_should_have_been_answered_is_told_where_a_law_speaks_first() -> None:
+    lockstep = Lockstep(find("eviction-reports-nothing").factory(), Configuration())
+    assert lockstep.step(Insert((1,))) is None
+    found = lockstep.step(EvictDevice(1))
+    assert found is not None
+    assert (found.law, found.due) == ("progress", Evicted(1))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,18 @@ from hicache_model.operations import (
     Insert,
     LoadBack,
     Lock,
+    Match,
+    Operation,
     StartWrites,
     Unlock,
+)
+from hicache_model.outcomes import (
+    OUTCOMES,
+    Evicted,
+    Inserted,
+    LoadedBack,
+    Matched,
+    Outcome,
 )
 from hicache_model.snapshot import Node
 from hicache_model.snapshot import Path as Path_
@@ -41,6 +51,7 @@ from hicache_verify.report.pytest_files import (
 )
 from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
+from tests.model.strategies import instances
 from tests.processes import python
 from tests.verify.upstream_child import run_upstream
 from tests.verify.vocabulary import TRACES
@@ -137,13 +148,14 @@ def test_both_files_are_written_under_their_names(tmp_path: Path) -> None:
 
 _DIVERGENCES = st.none() | st.builds(
     Divergence,
-    kind=st.sampled_from(["law", "state", "crash"]),
+    kind=st.sampled_from(["law", "outcome", "state", "crash"]),
     law=st.sampled_from([*sorted(ALL_LAWS), "answer", "no-crash"]),
     oracle=st.just("law"),
     message=st.text(),
     step=st.just(0),
     operation=st.none(),
     exception=st.just("KeyError"),
+    due=st.none() | st.sampled_from(OUTCOMES).flatmap(instances),
 )
 
 
@@ -299,6 +311,114 @@ def test_an_order_that_parts_is_asserted() -> None:
         later = self.find([2])
         self.assertLess(earlier.last_access_time, later.last_access_time)
 """ in upstream_file(IN_VAIN, found, "x")
+
+
+@pytest.mark.parametrize(
+    ("operation", "due", "written"),
+    [
+        (
+            Match((1, 2)),
+            Matched(2, 1),
+            """\
+        answer = self.match([1, 2])
+
+        self.assertEqual(answer.device_prefix_len, 2)
+        self.assertEqual(answer.host_hit_length, 1)
+""",
+        ),
+        (
+            Insert((1, 2)),
+            Inserted(1),
+            """\
+        answer = self.insert([1, 2])
+
+        self.assertEqual(answer, 1)
+""",
+        ),
+        (
+            LoadBack((1, 2), quota=0),
+            LoadedBack(0),
+            """\
+        answer = self.load_back([1, 2], quota=0)
+
+        self.assertEqual(answer, 0)
+""",
+        ),
+        (
+            EvictDevice(3),
+            Evicted(2),
+            """\
+        answer = self.cache.evict(EvictParams(num_tokens=3))
+
+        self.assertEqual(answer.num_tokens_evicted, 2)
+""",
+        ),
+    ],
+)
+def test_what_should_have_been_answered_is_asserted(
+    operation: Operation, due: Outcome, written: str
+) -> None:
+    trace = IN_VAIN.with_(operations=(operation,))
+    found = Divergence("outcome", "answer", "model", "", 0, operation, due=due)
+    assert written in upstream_file(trace, found, "x")
+
+
+def test_an_eviction_that_comes_short_is_asserted() -> None:
+    trace = IN_VAIN.with_(operations=(EvictDevice(3),))
+    left = NodePair(Path_(None, (1,)), None, None)
+    found = Divergence("law", "progress", "law", "", 0, trace.operations[0], (left,))
+    assert """\
+        answer = self.cache.evict(EvictParams(num_tokens=3))
+
+        evicted = answer.num_tokens_evicted
+        self.assertGreaterEqual(evicted, min(3, evicted + self.cache.evictable_size()))
+""" in upstream_file(trace, found, "x")
+
+
+_ON_DEVICE = Node(Path_("a", (1, 2)), 1, (1,), None, 0, 0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("due", "actual", "written"),
+    [
+        (None, _ON_DEVICE, ["assertLess({device} + answer.host_hit_length, 2)"]),
+        (
+            _ON_DEVICE,
+            None,
+            [
+                "assertEqual({device}, 2)",
+                "assertEqual({device} + answer.host_hit_length, 2)",
+            ],
+        ),
+        (
+            attrs.evolve(_ON_DEVICE, device=None, host=(0,)),
+            _ON_DEVICE,
+            [
+                "assertLess({device}, 2)",
+                "assertEqual({device} + answer.host_hit_length, 2)",
+            ],
+        ),
+        (
+            attrs.evolve(_ON_DEVICE, host=(0,)),
+            _ON_DEVICE,
+            ["assertEqual(self.cache.is_backuped(answer.last_device_node), True)"],
+        ),
+    ],
+)
+def test_a_node_that_cannot_be_looked_into_is_looked_up(
+    due: Node | None, actual: Node | None, written: list[str]
+) -> None:
+    pair = NodePair(_ON_DEVICE.path, due, actual)
+    found = Divergence("state", "transition", "model", "", 0, None, (pair,))
+    trace = IN_VAIN.with_(operations=(StartWrites(),), target="sglang-unified-rust")
+    for release, device in (
+        ("0.5.21", "len(answer.device_indices)"),
+        ("0.5.22", "answer.device_prefix_len"),
+    ):
+        text = upstream_file(trace.with_(release=release), found, "x")
+        lines = ['answer = self.match([1, 2], namespace="a")', *(f"self.{w}" for w in written)]
+        due_text = "".join(f"        {line}\n" for line in lines).format(device=device)
+        assert due_text in text
 
 
 def test_each_fact_that_parts_is_asserted() -> None:

@@ -14,12 +14,14 @@ import psutil
 import pytest
 
 from hicache_model.operations import EvictDevice, Insert
+from hicache_model.outcomes import Evicted, Matched
 from hicache_verify import events, trace
 from hicache_verify.campaigns import plain
 from hicache_verify.campaigns.campaign import Campaign
 from hicache_verify.campaigns.cells import Cell, Selection
 from hicache_verify.campaigns.plan import Plan
 from hicache_verify.campaigns.record import EVERY, FindingLine, Record, Recorded, create, reopen
+from hicache_verify.divergence import Divergence
 from hicache_verify.findings import Finding, FoundAfter
 from hicache_verify.report.files import Files
 from hicache_verify.targets import TargetSpec
@@ -160,6 +162,13 @@ def test_text_that_is_no_text_can_be_written_and_read() -> None:
     )
     read = plain.decode(FindingLine, json.loads(json.dumps(plain.encode(line))))
     assert read.divergence.message == "half a pair: \\ud800"
+
+
+def test_what_should_have_been_answered_is_kept() -> None:
+    for due in (None, Evicted(2), Matched(1, 2, (), 3)):
+        divergence = attrs.evolve(HOST_LEAVES.divergence, due=due)
+        encoded = json.dumps(plain.encode(divergence))
+        assert plain.decode(Divergence, json.loads(encoded)) == divergence
 
 
 # -- going on --------------------------------------------------------------------------------------
