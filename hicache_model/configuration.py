@@ -4,6 +4,7 @@ again.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -24,7 +25,11 @@ class Configuration:
     completes; a real stream may do either. ``eviction_policy`` may also name code of your own
     (``policies.add_own``). ``component`` is what is cached beside full attention: ``full`` stands
     for nothing; ``swa`` keeps KV of the last ``window`` tokens in ``component_slots`` of its own;
-    ``mamba`` keeps states, one slot each, and has pages of one token and the io backend ``direct``.
+    ``mamba`` keeps states, one slot each, and has the io backend ``direct``. With ``state_buffers``
+    (SGLang's extra buffer: two where batches overlap, one where they do not) a request keeps states
+    for the tree while it computes on: one for each ``state_chunk`` tokens of a forward pass over
+    its prompt, and when it decodes at multiples of ``track_interval``; without, pages have one
+    token.
     Raises ValueError for sizes that no cache can have.
     """
 
@@ -42,9 +47,12 @@ class Configuration:
     component: str = fields.choice(COMPONENTS, "full")
     window: int = fields.integer(4, least=1, most=1 << 20)
     component_slots: int = fields.integer(8, least=1, most=1 << 20)
+    state_buffers: int = fields.integer(0, most=2)
+    state_chunk: int = fields.integer(1, least=1, most=1 << 20)
+    track_interval: int = fields.integer(1, least=1, most=1 << 20)
 
     def __attrs_post_init__(self) -> None:
-        sized = ("component_slots",) if self.component != "full" else ()
+        sized = ("component_slots",) if self.component == "swa" else ()
         for name in ("device_slots", "host_slots", *sized):
             size = getattr(self, name)
             if size % self.page_size:
@@ -56,13 +64,26 @@ class Configuration:
             self._refuse_for_mamba()
 
     def _refuse_for_mamba(self) -> None:
-        """What its states need (SGLang: page size 1 unless they have an extra buffer)."""
-        for name, value, due in (
-            ("page_size", self.page_size, 1),
-            ("io_backend", self.io_backend, "direct"),
-        ):
-            if value != due:
-                raise ValueError(f"with component mamba {name} has to be {due}, and is {value}")
+        """What its states need (SGLang 0.5.23: arg_groups/mamba_hook.py, overrides.py)."""
+        if self.io_backend != "direct":
+            raise ValueError(
+                f"with component mamba io_backend has to be direct, and is {self.io_backend}"
+            )
+        page = self.page_size
+        if not self.state_buffers:
+            if page != 1:
+                raise ValueError(
+                    f"component mamba without state_buffers has pages of one token, not {page}"
+                )
+        elif max(self.state_chunk, page) % min(self.state_chunk, page):
+            raise ValueError(
+                f"of state_chunk and page_size one has to be a multiple of the other, and they are "
+                f"{self.state_chunk} and {page}"
+            )
+        elif self.track_interval % page:
+            raise ValueError(
+                f"track_interval is {self.track_interval}, not a multiple of page_size {page}"
+            )
 
     @property
     def write_through_threshold(self) -> int:
@@ -72,8 +93,26 @@ class Configuration:
     @property
     def component_host_slots(self) -> int:
         """As many for each of its device slots as the full component has, and a page more."""
-        ratio = (self.host_slots - self.page_size + 0.5) / self.device_slots
-        return (int(self.component_slots * ratio) // self.page_size + 1) * self.page_size
+        ratio, page = (
+            (self.host_slots - self.page_size + 0.5) / self.device_slots,
+            self.component_page,
+        )
+        return (int(self.component_slots * ratio) // page + 1) * page
+
+    @property
+    def component_page(self) -> int:
+        """Slots of the component's pools that are taken and freed together."""
+        return 1 if self.component == "mamba" else self.page_size
+
+    @property
+    def state_grid(self) -> int:
+        """How far apart the states of one forward pass are that a tree of pages can name."""
+        return max(self.state_chunk, self.page_size)
+
+    @property
+    def track_grid(self) -> int:
+        """The same of the states that a request keeps when it decodes."""
+        return math.lcm(self.state_grid, self.track_interval)
 
     def component_weight(self, length: int) -> int:
         """Slots of the component's pool that the value of a node of ``length`` tokens takes."""

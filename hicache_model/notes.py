@@ -29,6 +29,7 @@ class Running:
     anchor: TreeNode | None = None
     freed: int = 0  # a component's KV before this position was given back
     branch: int | None = None  # where its next insert has to end, for a component's sake
+    tracked: int | None = None  # tokens of the state that its next insert gives to the tree
     number: int = 0
 
     @property
@@ -57,6 +58,11 @@ class Found:
     host: int
     component_host: int
     visited: int
+
+    @property
+    def usable(self) -> int:
+        """How far it can be used with what the host has."""
+        return self.device + self.host
 
     @property
     def device(self) -> int:

@@ -154,7 +154,7 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     device = reference.component.usable_length(on_path, device)
     needed = len(op.tokens) - device + (reference.page_size if reference.page_size > 1 else 0)
     return _no_room(reference, needed, unlocked) or reference.component.no_room(
-        needed, on_path, inserts=2
+        needed, on_path, inserts=1, begins=True
     )
 
 

@@ -116,7 +116,8 @@ class Request:
     tree's.
 
     ``anchor`` is the node that it locks, None for the root. ``component_row`` are its own slots of
-    another component, which it has from position ``component_start`` on. ``read`` is what its last
+    another component, which it has from position ``component_start`` on; the second of them is the
+    state after ``component_tracked`` tokens, where that is not 0. ``read`` is what its last
     forward pass read as the KV of the positions before its own, ``component_read`` what it read of
     another component, up to the same position; empty where that is not shown.
     """
@@ -129,6 +130,7 @@ class Request:
     row: Slots = attrs.field(default=(), eq=False)
     read: Slots = attrs.field(default=(), eq=False)
     component_start: int = 0
+    component_tracked: int = 0
     component_row: Slots = attrs.field(default=(), eq=False)
     component_read: Slots = attrs.field(default=(), eq=False)
 

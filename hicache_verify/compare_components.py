@@ -7,6 +7,7 @@ from typing import Any
 
 from hicache_model.fingerprint import fingerprints
 from hicache_model.laws import pages_of
+from hicache_model.laws.component_values import keeps_its_state
 from hicache_model.observations import OF_COMPONENTS, hidden
 from hicache_model.reference import Reference
 from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Snapshot
@@ -24,7 +25,8 @@ class QuickComponent:
         self.unseen = hidden(OF_COMPONENTS, unobserved)
         pools = model.configuration
         self.weight = pools.component_weight
-        self.device_pages = list(range(1, 1 + pools.component_slots // model.page_size))
+        self.has_states = pools.component == "mamba"
+        self.device_pages = list(range(1, 1 + pools.component_slots // pools.component_page))
         self.host_slots = list(range(pools.component_host_slots))
 
     def looks_equal(self, actual: Snapshot) -> bool:
@@ -43,7 +45,7 @@ class QuickComponent:
         ) and (not actual.complete or self._slots_add_up(actual, nodes, state))
 
     def _slots_add_up(self, actual: Snapshot, nodes: Iterable[Node], state: ComponentState) -> bool:
-        page = self.model.page_size
+        page = self.model.configuration.component_page
         device, host = list(state.device_free), list(state.host_free)
         for node in nodes:
             assert node.component is not None
@@ -53,7 +55,11 @@ class QuickComponent:
             device += pages_of(request.component_row, page)
             start, end = request.component_start, request.computed
             due = fingerprints(request.namespace, request.tokens)[start:end]
-            if tuple(state.device_kv[slot] for slot in request.component_row) != due:
+            row = request.component_row
+            computes_in = row[:1] if self.has_states else row
+            if tuple(state.device_kv[slot] for slot in computes_in) != due:
+                return False
+            if not keeps_its_state(request, state):
                 return False
         hosts_add_up = "host" in self.unseen or sorted(host) == self.host_slots
         return sorted(device) == self.device_pages and hosts_add_up

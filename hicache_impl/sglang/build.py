@@ -43,6 +43,9 @@ class Sizes(Protocol):
     window: int
     component_slots: int
     component_host_slots: int
+    state_buffers: int
+    state_grid: int
+    track_grid: int
 
 
 @attrs.define(frozen=True, slots=True)
@@ -127,7 +130,7 @@ def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
     )
     return Pools(
         device_pool,
-        _allocator(loaded, configuration, device_pool),
+        allocator_of(loaded, configuration, device_pool),
         request_rows(loaded, configuration),
     )
 
@@ -215,17 +218,20 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "speculative_algorithm": None,
         "strip_thinking_cache": False,
         "enable_unified_memory": False,
-        "mamba": _NO_EXTRAS,
+        "mamba": _of_states(configuration),
     }
 
 
-#: Of Mamba (0.5.22), each by its default.
-_NO_EXTRAS = SimpleNamespace(
-    enable_int8_mamba_checkpoint=False,
-    enable_mamba_extra_buffer=False,
-    enable_mamba_extra_buffer_lazy=False,
-    mamba_max_states_per_path=-1,
-)
+def _of_states(configuration: Sizes) -> SimpleNamespace:
+    """What is set of Mamba (0.5.22); but for the extra buffer each by its default."""
+    return SimpleNamespace(
+        enable_int8_mamba_checkpoint=False,
+        enable_mamba_extra_buffer=configuration.state_buffers > 0,
+        enable_mamba_extra_buffer_lazy=False,
+        mamba_max_states_per_path=-1,
+        mamba_track_interval=configuration.track_grid,
+        grid=configuration.state_grid,
+    )
 
 
 def _layout(configuration: Sizes) -> str:
@@ -233,7 +239,7 @@ def _layout(configuration: Sizes) -> str:
     return PAGE_FIRST if configuration.component == "mamba" else "layer_first"
 
 
-def _allocator(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
+def allocator_of(loaded: Loaded, configuration: Sizes, device_pool: Any) -> Any:
     module = loaded.module("mem_cache.allocator")
     common = {"dtype": DTYPE, "device": "cpu", "kvcache": device_pool, "need_sort": False}
     if configuration.page_size == 1:

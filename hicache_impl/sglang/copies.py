@@ -33,10 +33,13 @@ def _issue(
 
 
 def _rows(host: torch.Tensor, layer: int, page_size: int) -> torch.Tensor:
-    """One layer of a page-first buffer, a row for each slot; a view while a page has one slot."""
-    if page_size != 1:
-        raise ValueError(f"page-first copies are written for pages of one slot, not {page_size}")
-    return host[:, layer, 0]
+    """One layer of a page-first buffer, a row for each slot: a view of it.
+
+    There is none where the slots of a page lie together and those of the next page a layer away.
+    """
+    if page_size != 1 and host.shape[1] != 1:
+        raise ValueError(f"pages of {page_size} slots in {host.shape[1]} layers have no rows")
+    return host[:, layer].view(-1, *host.shape[3:])
 
 
 def kernels(device: Device) -> dict[str, Callable[..., None]]:

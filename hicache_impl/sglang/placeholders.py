@@ -236,7 +236,10 @@ def contents(around: Surroundings) -> dict[str, dict[str, Any]]:
             "aiter_can_use_preshuffle_paged_mqa": _answer(False)
         },
         "sglang.srt.runtime_context": dict.fromkeys(_RUNTIME_CONTEXT, settings)
-        | {"mamba_cache_chunk_size": _answer(1), "mamba_checkpoint_grid": lambda page: page},
+        | {
+            "mamba_cache_chunk_size": lambda: around.settings.mamba.grid,
+            "mamba_checkpoint_grid": lambda page: around.settings.mamba.grid,
+        },
         "sglang.srt.server_args": {"get_global_server_args": settings},
         "sglang.srt.mem_cache.cpp_utils.native_hash": {"get_native_hash": _page_hash},
         "sglang.srt.model_executor.cuda_graph_runner": {"get_is_capture_mode": _answer(False)},

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from hicache_model.components.component import Component
 from hicache_model.components.mamba import Mamba
 from hicache_model.components.swa import SlidingWindow
+from hicache_model.components.tracked_mamba import TrackedMamba
 
 if TYPE_CHECKING:
     from hicache_model.reference import Reference
@@ -19,4 +20,7 @@ KINDS: dict[str, type[Component]] = {"full": Component, "swa": SlidingWindow, "m
 
 
 def component_of(reference: Reference) -> Component:
-    return KINDS[reference.configuration.component](reference)
+    configuration = reference.configuration
+    if configuration.component == "mamba" and configuration.state_buffers:
+        return TrackedMamba(reference)
+    return KINDS[configuration.component](reference)

@@ -180,7 +180,7 @@ class Auxiliary(Values, ABC):
         return ComponentState(
             evictable_size=self.evictable(),
             protected_size=self.held(),
-            device_free=(0,) * (self.device_room() // self.reference.page_size),
+            device_free=(0,) * (self.device_room() // self.reference.configuration.component_page),
             host_free=(0,) * self.host_room(),
             lru=_paths(self.lru()),
             host_lru=_paths(n for n in self.host_lru() if not facts(n).host_lock),

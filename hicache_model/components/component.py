@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from hicache_model.components.facts import Holder
 
 if TYPE_CHECKING:
-    from hicache_model.notes import Running
+    from hicache_model.notes import Found, Running
     from hicache_model.reference import Reference
     from hicache_model.snapshot import ComponentState, NodeComponent, Path
     from hicache_model.tree import TreeNode
@@ -91,11 +91,18 @@ class Component:
     def load_called_off(self) -> None:
         """After ``prepares_load`` nothing was loaded."""
 
+    def branch(self, found: Found) -> int | None:
+        """To where the tree has full KV that a request cannot use for want of the component."""
+        return found.visited if found.visited > found.usable else None
+
     def takes_row(self) -> None:
         """The request that begins counts as running from now on."""
 
+    def computes(self, running: Running, start: int) -> None:
+        """A request has computed its tokens from ``start`` on, of its prompt or one decoded."""
+
     def insert_length(self, running: Running) -> int:
-        """How much of what a request has computed its next insert gives to the tree."""
+        """How much of what a request has computed its next insert gives to the tree; 0: none."""
         return running.computed
 
     def goes_on(self, running: Running) -> None:
@@ -135,11 +142,13 @@ class Component:
         """For how many tokens its own pool has room now; None where it sets no limit."""
         return None
 
-    def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
+    def no_room(
+        self, needed: int, on_path: Sequence[Shared], inserts: int, begins: bool = False
+    ) -> str | None:
         """Why an allocation of ``needed`` tokens may fail for it; None where it cannot.
 
-        The nodes of ``on_path`` are locked, and loaded, before. The request that asks then gives
-        what it has computed to the tree, up to ``inserts`` times, and goes on.
+        The nodes of ``on_path`` are locked, and loaded, before. The request that asks, and may only
+        begin, then gives what it has computed to the tree, up to ``inserts`` times, and goes on.
         """
         return None
 

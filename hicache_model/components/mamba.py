@@ -3,7 +3,7 @@
 A state is one slot, at the end of the node that it was computed for, and nothing of it can be cut
 off: a split leaves it to the lower half, and a lookup may end only where there is one. A holder
 holds the state of its own node and of no other. Definitions are of SGLang 0.5.23
-(unified_cache/components/mamba.py), without an extra buffer, which wants pages of one token.
+(unified_cache/components/mamba.py); without an extra buffer, which tracked_mamba.py is about.
 """
 
 from __future__ import annotations
@@ -99,9 +99,12 @@ class Mamba(Auxiliary):
         self.taken = 0
 
     def takes_row(self) -> None:
-        if not self.taken:
-            self._take()
+        self.make_device_room(self.of_one_request() - self.taken)
         self.begins_now, self.taken = False, 0
+
+    def of_one_request(self) -> int:
+        """The slots that a running request has."""
+        return 1
 
     def goes_on(self, running: Running) -> None:
         """The tree gets a copy, for which there is room before it is made."""
@@ -111,16 +114,18 @@ class Mamba(Auxiliary):
         return running.computed - 1
 
     def of_requests(self) -> int:
-        return len(self.reference.requests) + self.taken
+        return len(self.reference.requests) * self.of_one_request() + self.taken
 
     # -- memory and transfers ----------------------------------------------------------------------
 
     def tokens_of_room(self) -> int | None:
         return None if self.device_room() else 0
 
-    def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
+    def no_room(
+        self, needed: int, on_path: Sequence[Shared], inserts: int, begins: bool = False
+    ) -> str | None:
         """One for the tree each time that the request goes on, and its own when it begins."""
-        return self.short_of(inserts, on_path)
+        return self.short_of(inserts + (self.of_one_request() if begins else 0), on_path)
 
     def lacks_backup(self, node: TreeNode) -> bool:
         """Under write_back a state waits for an eviction, in 0.5.22 too."""

@@ -154,7 +154,9 @@ class SlidingWindow(Auxiliary):
         self.make_device_room(count)
         return self.device_room()
 
-    def no_room(self, needed: int, on_path: Sequence[Shared], inserts: int) -> str | None:
+    def no_room(
+        self, needed: int, on_path: Sequence[Shared], inserts: int, begins: bool = False
+    ) -> str | None:
         return self.short_of(needed, on_path)
 
     def unbacked(self, node: TreeNode) -> list[TreeNode]:

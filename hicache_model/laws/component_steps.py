@@ -122,7 +122,7 @@ def _reset(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
         return
     pools = step.configuration
     for what, count in {
-        "device pages of the component in use": pools.component_slots // pools.page_size
+        "device pages of the component in use": pools.component_slots // pools.component_page
         - len(state.device_free),
         "host slots of the component in use": pools.component_host_slots - len(state.host_free),
         "members of the component's LRU lists": len(state.lru) + len(state.host_lru),

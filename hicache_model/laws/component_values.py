@@ -10,7 +10,7 @@ from hicache_model.laws.component import Own, component_law, on_device, weight
 from hicache_model.laws.law import Violation
 from hicache_model.laws.step import Step, pages_of
 from hicache_model.observations import COMPONENT_HOST, LOCKS, ORDER, PINS
-from hicache_model.snapshot import ComponentState
+from hicache_model.snapshot import ComponentState, Request
 
 
 @component_law(
@@ -51,7 +51,7 @@ def _lengths(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Vi
     taught_by="SGLang #27586, #27789, #25805, #35501",
 )
 def _slots(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Violation]:
-    page, pools = step.configuration.page_size, step.configuration
+    page, pools = step.configuration.component_page, step.configuration
     device = [(f"node {node.path}", pages_of(mine.device or (), page)) for node, mine in nodes]
     for number, request in step.after.requests.items():
         device.append((f"request {number}", pages_of(request.component_row, page)))
@@ -111,11 +111,25 @@ def _bytes(step: Step, state: ComponentState, nodes: list[Own]) -> Iterator[Viol
                 text = f"{tier} slots {wrong} of node {node.path} do not hold its component's KV"
                 yield Violation(text, (node.path,))
     for number, request in step.after.requests.items():
-        due = fingerprints(request.namespace, request.tokens)[request.component_start :]
+        computed = slice(request.component_start, request.computed)
+        due = fingerprints(request.namespace, request.tokens)[computed]
         pairs = zip(request.component_row, due, strict=False)
         wrong = [slot for slot, kv in pairs if state.device_kv[slot] != kv]
         if wrong:
             yield Violation(f"slots {wrong} of request {number} do not hold its component's KV")
+        if not keeps_its_state(request, state):
+            text = (
+                f"request {number} does not keep the state after {request.component_tracked} tokens"
+            )
+            yield Violation(text)
+
+
+def keeps_its_state(request: Request, state: ComponentState) -> bool:
+    """Whether what a request will give to the tree is the state at that position, if any."""
+    if not request.component_tracked:
+        return True
+    due = fingerprints(request.namespace, request.tokens)[request.component_tracked - 1]
+    return state.device_kv[request.component_row[1]] == due
 
 
 @component_law(

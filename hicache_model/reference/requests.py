@@ -32,7 +32,7 @@ class Requests(Loads):
             protected=prefix,
             anchor=anchor,
             number=op.request,
-            branch=found.visited if found.visited > found.device + found.host else None,
+            branch=self.component.branch(found),
         )
         self.component.takes_row()
         self.requests[op.request] = running
@@ -60,6 +60,7 @@ class Requests(Loads):
         except NoRoom as short:
             return OutOfMemory(short.needed)
         running.tokens += (op.token,)
+        self.component.computes(running, running.computed - 1)
         self._start_writes()
         return Done()
 
@@ -94,6 +95,7 @@ class Requests(Loads):
         """A forward pass over ``length`` prompt tokens; a complete prompt goes to the tree."""
         paged = self.page_size if self.page_size > 1 else 0
         self._allocate(running, length, asks=length + paged)
+        self.component.computes(running, running.computed - length)
         if not running.prefilling:
             self._cache_unfinished(running, chunked=False)
         self._start_writes()
@@ -115,6 +117,8 @@ class Requests(Loads):
 
     def _cache_unfinished(self, running: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the tree's copy of it, and move the lock to its end."""
+        if not self.component.insert_length(running):
+            return
         once = self.dialect.request_counts == "each_node_once"
         self.component.goes_on(running)
         path = self._insert_running(

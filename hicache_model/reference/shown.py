@@ -93,4 +93,5 @@ class Shown(Requests):
             running.protected,
             anchor.path if anchor else None,
             component_start=self.component.start_of(running),
+            component_tracked=running.tracked or 0,
         )

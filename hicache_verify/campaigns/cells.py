@@ -53,8 +53,6 @@ class Selection:
         for size in self.page_sizes:
             if not 1 <= size <= MAX_PAGE_SIZE:
                 raise BadCell(f"page size {size} is not in 1..{MAX_PAGE_SIZE}")
-            if self.component == "mamba" and size != 1:
-                raise BadCell(f"component mamba has pages of one token, not page size {size}")
 
     @property
     def own_policies(self) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def _evictions(model: Reference) -> Iterator[Operation]:
     used_host = configuration.host_slots - model.host_free()
     yield from (ops.EvictDevice(n) for n in range(page, used_device + 1, page))
     yield from (ops.EvictHost(n) for n in range(page, used_host + 1, page))
-    kind, beside = configuration.component, model.component
+    kind, beside, page = configuration.component, model.component, configuration.component_page
     yield from (ops.EvictDevice(n, kind) for n in range(page, beside.on_device() + 1, page))
     yield from (ops.EvictHost(n, kind) for n in range(page, beside.on_host() + 1, page))
 

@@ -77,6 +77,8 @@ class Explorations:
             component=cell.component,
             component_slots=DEVICE_PAGES * cell.page_size,
             window=cell.page_size,
+            state_buffers=0 if cell.page_size == 1 else 1,
+            track_interval=cell.page_size,
         )
 
 

@@ -75,6 +75,7 @@ def _of_request(running: Running) -> object:
         None if anchor is None else anchor.path,
         running.freed,
         running.branch,
+        running.tracked,
     )
 
 

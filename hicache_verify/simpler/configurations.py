@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ PLAIN: dict[str, Any] = {
     "eviction_policy": "lru",
     "load_back_threshold": 1,
     "io_backend": "direct",
+    "state_buffers": 0,
+    "state_chunk": 1,
+    "track_interval": 1,
     "requests": attrs.fields(Configuration).requests.default,
     "context_length": attrs.fields(Configuration).context_length.default,
 }
@@ -29,15 +33,23 @@ def simpler_configuration(trace: Trace) -> Iterator[Trace]:
     configuration = trace.configuration
     for name, value in PLAIN.items():
         if getattr(configuration, name) != value:
-            yield trace.with_(configuration=configuration.with_(**{name: value}))
-    page = configuration.page_size
+            yield from _changed(trace, name, value)
     for name in sized(configuration):
+        page = (
+            configuration.page_size if name != "component_slots" else configuration.component_page
+        )
         for pages in smaller_integers(getattr(configuration, name) // page):
-            yield trace.with_(configuration=configuration.with_(**{name: pages * page}))
+            yield from _changed(trace, name, pages * page)
+
+
+def _changed(trace: Trace, name: str, value: Any) -> Iterator[Trace]:
+    """Nothing where no cache can have that, such as states of no buffer with longer pages."""
+    with contextlib.suppress(ValueError):
+        yield trace.with_(configuration=trace.configuration.with_(**{name: value}))
 
 
 def sized(configuration: Configuration) -> tuple[str, ...]:
-    """The pools that are sized in tokens, and multiples of a page."""
+    """The pools that are sized in tokens, or states."""
     component = ("component_slots",) if configuration.component != "full" else ()
     return ("device_slots", "host_slots", *component)
 

@@ -79,13 +79,20 @@ def _with_component(configuration: Configuration, cell: Cell, chooser: Chooser) 
 
 
 def _with_states(configuration: Configuration, chooser: Chooser) -> Configuration:
-    """A request has a state of its own and gives a copy of it to the tree: so few make it wait.
+    """A request has states of its own and gives some to the tree: so few make it wait.
 
     One io backend copies states; and a host pool for them has no fewer pages than layers (0.5.22).
     """
+    page = configuration.page_size
+    buffers = (0, 2, 0, 1)[chooser.index(4)] if page == 1 else (2, 1)[chooser.index(2)]
+    most_layers = configuration.host_slots if page == 1 else 1
+    chunks = (1, 2, 3, 4) if page == 1 else (page, 2 * page, 1)
     return configuration.with_(
         component="mamba",
         io_backend="direct",
-        layers=min(configuration.layers, configuration.host_slots),
-        component_slots=(6, 4, 8, 5, 12, 3)[chooser.index(6)],
+        layers=min(configuration.layers, most_layers),
+        component_slots=(6, 4, 8, 5, 12, 3)[chooser.index(6)] + 2 * buffers,
+        state_buffers=buffers,
+        state_chunk=chunks[chooser.index(len(chunks))],
+        track_interval=page * (1, 2, 3)[chooser.index(3)],
     )

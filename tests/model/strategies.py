@@ -55,8 +55,9 @@ def _is_count(cls: type[Any], name: str) -> bool:
 @st.composite
 def configurations(draw: st.DrawFn) -> Configuration:
     component = draw(st.sampled_from(COMPONENTS))
-    states = component == "mamba"  # with pages of one token, and one io backend
-    page_size = 1 if states else draw(st.integers(1, 1024))
+    states = component == "mamba"  # with one io backend; long pages only with a buffer
+    buffers = draw(st.integers(0, 2))
+    page_size = 1 if states and not buffers else draw(st.integers(1, 1024))
     return Configuration(
         write_policy=draw(st.sampled_from(WRITE_POLICIES)),
         eviction_policy=draw(st.sampled_from(EVICTION_POLICIES)),
@@ -72,4 +73,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
         component=component,
         window=draw(st.integers(1, 1 << 20)),
         component_slots=page_size * draw(st.integers(1, (1 << 20) // page_size)),
+        state_buffers=buffers,
+        state_chunk=page_size * draw(st.integers(1, 8)),
+        track_interval=page_size * draw(st.integers(1, 8)),
     )

@@ -230,6 +230,7 @@ WRONG_CONFIGURATIONS = [
         if str(field.type) == "int"
         else (None, 3, True, "LRU", "", "write-back", [])
     )
+    if not (field.name == "state_buffers" and value == 0 and type(value) is int)
 ]
 
 

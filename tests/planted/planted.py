@@ -1,7 +1,8 @@
 """The bank of planted bugs: edits of a real release's cache, each with the laws that must find it.
 
-One file for each kind: leaves, counts, memory, tiers, forward, answers, window, states. Each is a
-mistake that somebody could make, or has made, in the upkeep that a hierarchical cache does by hand.
+One file for each kind: leaves, counts, memory, tiers, forward, answers, window, states and
+tracked_states. Each is a mistake that somebody could make, or has made, in the upkeep that a
+hierarchical cache does by hand.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from tests.planted.leaves import LEAVES
 from tests.planted.memory import MEMORY
 from tests.planted.states import STATES
 from tests.planted.tiers import TIERS
+from tests.planted.tracked_states import TRACKED_STATES
 from tests.planted.window import WINDOW
 
 BANK: Mapping[str, Planted] = {
     bug.name: bug
-    for bug in (*LEAVES, *COUNTS, *MEMORY, *TIERS, *FORWARD, *ANSWERS, *WINDOW, *STATES)
+    for bug in (
+        *LEAVES,
+        *COUNTS,
+        *MEMORY,
+        *TIERS,
+        *FORWARD,
+        *ANSWERS,
+        *WINDOW,
+        *STATES,
+        *TRACKED_STATES,
+    )
 }
 HARMLESS: Mapping[str, Planted] = {entry.bug.name: entry.bug for entry in EQUIVALENT}

@@ -10,8 +10,10 @@ import pytest
 from hicache_model.configuration import Configuration
 from hicache_model.operations import (
     BeginRequest,
+    DecodeRequest,
     EvictDevice,
     EvictHost,
+    ExtendRequest,
     FinishRequest,
     Insert,
     LoadBack,
@@ -83,20 +85,96 @@ def test_a_state_that_only_the_host_has_is_loaded_for_the_request_too() -> None:
 
 
 def test_what_states_cannot_be_run_with_is_refused_in_one_line() -> None:
-    for options, words in (
-        (f"--release {RELEASE} --page-size 4", "has pages of one token, not page size 4"),
-        ("--release 0.5.18", "unknown component 'mamba'; sglang 0.5.18 has full (or all)"),
-    ):
-        child = command("run", *options.split(), "--component", "mamba", "--examples", "1")
-        assert child.code == 2
-        assert child.err.strip().splitlines()[-1].endswith(words)
-    with pytest.raises(ValueError, match="io_backend has to be direct, and is kernel"):
-        Configuration(component="mamba", io_backend="kernel")
+    child = command("run", "--release", "0.5.18", "--component", "mamba", "--examples", "1")
+    assert child.code == 2
+    words = "unknown component 'mamba'; sglang 0.5.18 has full (or all)"
+    assert child.err.strip().splitlines()[-1].endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"io_backend": "kernel"}, "io_backend has to be direct, and is kernel"),
+        ({"page_size": 4}, "without state_buffers has pages of one token, not 4"),
+        ({"page_size": 4, "state_buffers": 1, "state_chunk": 6}, "a multiple of the other"),
+        ({"page_size": 4, "state_buffers": 1}, "track_interval is 1, not a multiple"),
+    ],
+)
+def test_a_configuration_that_no_server_with_states_can_have_is_refused(
+    sizes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        Configuration(component="mamba", **sizes)
+
+
+BUFFERED: dict[str, Any] = {
+    "page_size": 2,
+    "device_slots": 12,
+    "host_slots": 24,
+    "state_chunk": 2,
+    "track_interval": 4,
+    "write_policy": "write_through",
+}
+
+
+@pytest.mark.parametrize("buffers", [1, 2])
+def test_a_prompt_gives_the_tree_its_last_state_that_a_page_ends_with(buffers: int) -> None:
+    begun, extended, decoded, finished = run(
+        BeginRequest(0, (1, 2, 3, 4, 5, 6, 7), 4),
+        ExtendRequest(0, 3),
+        DecodeRequest(0, 8),
+        FinishRequest(0),
+        state_buffers=buffers,
+        **BUFFERED,
+    )
+    assert begun[1] == {}  # what a chunk computed goes to the tree with the next
+    assert extended[1].keys() == {"(1, 2, 3, 4)", "(1, 2, 3, 4, 5, 6)"}
+    assert decoded[3] == 8 - (1 + buffers) - 2
+    assert finished[1].keys() == extended[1].keys() | {"(1, 2, 3, 4, 5, 6, 7, 8)"}
+    assert finished[3] == 8 - 3
+
+
+def test_a_request_that_ends_between_track_intervals_leaves_no_state() -> None:
+    *_, finished = run(
+        BeginRequest(0, (1, 2, 3, 4), 4),
+        DecodeRequest(0, 5),
+        DecodeRequest(0, 6),
+        FinishRequest(0),
+        state_buffers=2,
+        **BUFFERED,
+    )
+    assert finished[1].keys() == {"(1, 2, 3, 4)"}
+    assert finished[3] == 8 - 1
+
+
+def test_a_chunk_without_a_state_on_the_grid_gives_the_tree_nothing() -> None:
+    begun, extended = run(
+        BeginRequest(0, (1, 2, 3, 4), 2),
+        ExtendRequest(0, 2),
+        state_buffers=1,
+        **{**BUFFERED, "state_chunk": 4},
+    )
+    assert begun[1] == extended[1] == {}
+
+
+def test_a_state_is_kept_where_the_tree_has_full_kv_and_none() -> None:
+    """Two prompts part after [1, 2]: the second one leaves the state there, not its last."""
+    *_, branched = run(
+        BeginRequest(0, (1, 2, 3, 4, 5), 5),
+        BeginRequest(1, (1, 2, 6, 7, 8), 5),
+        state_buffers=1,
+        **BUFFERED,
+    )
+    assert branched[1] == {
+        "(1, 2)": [True, True, False, 1],  # its full KV is being written, and covers no state
+        "(1, 2, 3, 4)": [True, True, True, 2],
+    }
 
 
 @pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
 def test_nothing_is_found_in_the_states_of_the_release(core: str, tmp_path: Path) -> None:
     cache = ("--release", RELEASE, "--cache", "unified", "--core", core, "--component", "mamba")
-    amount = ("--write-policy", "write_back,write_through", "--examples", "20", "--workers", "1")
-    child = command("run", *cache, *amount, folder=tmp_path)
+    cells = ("--write-policy", "write_back,write_through", "--page-size", "1,4")
+    amount = ("--examples", "20", "--workers", "1")
+    child = command("run", *cache, *cells, *amount, folder=tmp_path)
     assert child.code == 0, child.out + child.err

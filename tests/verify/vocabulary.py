@@ -37,11 +37,14 @@ _OPERATIONS = st.one_of(
 @st.composite
 def configurations(draw: st.DrawFn) -> Configuration:
     component = draw(st.sampled_from(COMPONENTS))
-    page = 1 if component == "mamba" else draw(st.integers(1, 64))
+    buffers = draw(st.integers(0, 2))
+    page = 1 if component == "mamba" and not buffers else draw(st.integers(1, 64))
     return Configuration(
         write_policy=draw(st.sampled_from(WRITE_POLICIES)),
         component=component,
         component_slots=page * draw(st.integers(1, 8)),
+        state_buffers=buffers,
+        track_interval=page * draw(st.integers(1, 4)),
         window=draw(st.integers(1, 64)),
         eviction_policy=draw(st.sampled_from(EVICTION_POLICIES)),
         page_size=page,

@@ -97,8 +97,7 @@ class WithComponent(UnifiedObserver):
     def _request(self, number: int, request: Any, path_of: PathOf) -> Request:
         seen = super()._request(number, request, path_of)
         if self.parts.has_states:
-            state = int(request.req.kv.mamba_pool_idx)
-            return attrs.evolve(seen, component_start=seen.computed - 1, component_row=(state,))
+            return _with_states(seen, request.req.kv)
         start = max(seen.protected, request.req.kv.get_evicted_seqlen(self.parts.kind))
         mapping = self.parts.mapping
         own = tuple(int(mapping[slot]) for slot in seen.row[start:])
@@ -231,6 +230,20 @@ class RustComponentObserver(WithComponent, RustObserver):
 def _component(calls: Calls) -> ComponentParts:
     assert calls.parts.component is not None
     return calls.parts.component
+
+
+def _with_states(seen: Request, kv: Any) -> Request:
+    """The state that it computes on first, then the one that it keeps for the tree."""
+    row = [int(kv.mamba_pool_idx)]
+    if kv.mamba_ping_pong_track_buffer is not None:
+        buffer = kv.mamba_ping_pong_track_buffer.tolist()
+        row += [buffer.pop(kv.mamba_last_track_idx), *buffer]
+    return attrs.evolve(
+        seen,
+        component_start=seen.computed - 1,
+        component_row=tuple(row),
+        component_tracked=kv.mamba_last_track_seqlen or 0,
+    )
 
 
 def _of_nodes(device: Slots, host: Slots) -> tuple[Slots, Slots]:

@@ -15,7 +15,7 @@ from hicache_impl.sglang.namespaces import KeyParts
 
 @attrs.define(slots=True)
 class Kv:
-    """ReqKvInfo, without an extra buffer for Mamba states."""
+    """ReqKvInfo, without lazy tracking of Mamba states."""
 
     req_pool_idx: int | None = None
     cache_protected_len: int = 0
@@ -28,6 +28,9 @@ class Kv:
     mamba_last_track_seqlen: int | None = None
     mamba_prev_track_seqlen: int | None = None
     mamba_ping_pong_track_buffer: Any = None
+    mamba_ping_pong_empty: list[bool] | None = None
+    mamba_next_track_idx: int | None = None
+    mamba_last_track_idx: int | None = None
     swa_evicted_seqlen: int = 0  # by this name up to 0.5.20
 
     @property
@@ -76,6 +79,7 @@ class Req:
         "kv",
         "kv_rotation_base",
         "last_node",
+        "mamba_branching_seqlen",
         "mamba_host_hit_length",
         "origin_input_ids",
         "output_ids",
@@ -99,6 +103,7 @@ class Req:
         self.session = self.session_id = self.kv_rotation_base = self.finished_len = None
         self.swa_host_hit_length = self.mamba_host_hit_length = 0
         self.swa_branching_seqlen: int | None = None
+        self.mamba_branching_seqlen: int | None = None
         self.skip_radix_cache_insert = self.done = False
         self.kv = Kv()
         self.last_node: Any = None

@@ -1,4 +1,4 @@
-"""The state of a running request: where it comes from, and what the forward pass makes of it.
+"""The states of a running request: where they come from, and what the forward pass makes of them.
 
 Sources: mem_cache/allocation.py (``ensure_mamba_capacity``), schedule_batch.py (what is left to do
 when a batch is prepared) and memory_pool.py (``copy_mamba_state`` and ``mamba2_layer_cache``, which
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hicache_impl.sglang.unified.state_tracking import StateTracking
 from hicache_model.fingerprint import fingerprints
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ class RequestStates:
     def __init__(self, calls: Calls) -> None:
         self.calls, self.rows = calls, calls.rows
         self._allocation = calls.parts.loaded.module("mem_cache.allocation")
+        self._tracking = StateTracking(calls.parts) if self.rows.enable_mamba_extra_buffer else None
 
     def take(self, req: Any) -> None:
-        """Make room for the state of a request that has none yet, before it gets its row."""
+        """Make room for the states of a request that has none yet, before it gets its row."""
         self._allocation.ensure_mamba_capacity(self.rows, [req], self.calls.cache)
 
     def compute(self, request: Any, start: int, end: int) -> None:
@@ -31,8 +33,11 @@ class RequestStates:
         self._prepare(request.req.kv)
         slot = request.req.kv.mamba_pool_idx.unsqueeze(0)
         computed = fingerprints(request.namespace, request.tokens)
-        due = computed[start - 1] if start else 0
-        self.calls.write_state(slot, computed[end - 1] + self._read(slot) - due)
+        wrong = self._read(slot) - (computed[start - 1] if start else 0)
+        self.calls.write_state(slot, computed[end - 1] + wrong)
+        kept = self._tracking.kept(request, start, end) if self._tracking else None
+        if kept is not None:
+            self.calls.write_state(kept.slot, computed[kept.position - 1] + wrong)
 
     def _prepare(self, kv: Any) -> None:
         """A copy of the state that was found, or nothing where none was."""

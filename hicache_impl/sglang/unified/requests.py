@@ -75,6 +75,7 @@ class Scheduler(RequestSlots):
         matched = calls.match_for(req, o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
         req.swa_branching_seqlen = getattr(matched, "swa_branching_seqlen", None)
+        req.mamba_branching_seqlen = getattr(matched, "mamba_branching_seqlen", None)
         device_length = req.prefix_len = calls.ways.matched_length(matched)
         admission = calls.lock(req.last_node)
         if calls.lacks_on_device(req, matched):

@@ -2,7 +2,7 @@
 
 A state is what a request has computed up to one position: a row of the convolution's and one of the
 temporal buffer for each layer. Without an extra buffer a request computes in the slot that it gives
-to the tree when it ends.
+to the tree when it ends; with one it has others, in which it keeps states for the tree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import Any
 
 import attrs
 
-from hicache_impl.sglang.build import DTYPE, ComponentParts, Parts, Pools, Sizes
+from hicache_impl.sglang.build import (
+    DTYPE,
+    ComponentParts,
+    Parts,
+    Pools,
+    Sizes,
+    allocator_of,
+)
 from hicache_impl.sglang.errors import RefusedSize
 from hicache_impl.sglang.loader import Loaded
 from hicache_impl.sglang.releases import Range
@@ -23,8 +30,16 @@ LISTED_BY_PAGES = Range(before="0.5.23")
 
 
 def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
-    """Raises RefusedSize where the release cannot build so few host pages."""
+    """Raises RefusedSize where a release cannot build so few host pages, or we so many layers.
+
+    The host's layout keeps the layers of a page together: slots in several layers have no rows.
+    """
     pages = configuration.host_slots // configuration.page_size
+    if configuration.page_size > 1 and configuration.layers > 1:
+        raise RefusedSize(
+            f"states beside pages of {configuration.page_size} tokens are run in one layer, not "
+            f"{configuration.layers}"
+        )
     if loaded.version in LISTED_BY_PAGES and pages < configuration.layers:
         raise RefusedSize(
             f"sglang {loaded.version} cannot build {pages} host pages of {configuration.layers} "
@@ -44,7 +59,8 @@ def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
             is_kda=False,
         ),
         mamba_layer_ids=[*range(layers, 2 * layers)],
-        enable_mamba_extra_buffer=False,
+        enable_mamba_extra_buffer=configuration.state_buffers > 0,
+        enable_overlap_schedule=configuration.state_buffers != 1,
     )
     both = memory.HybridLinearKVPool(
         size=configuration.device_slots,
@@ -56,15 +72,15 @@ def build_pools(loaded: Loaded, configuration: Sizes) -> Pools:
         device="cpu",
         mamba_pool=rows.mamba_pool,
     )
-    allocator = loaded.module("mem_cache.allocator").TokenToKVPoolAllocator(
-        size=configuration.device_slots, dtype=DTYPE, device="cpu", kvcache=both, need_sort=False
-    )
-    return Pools(both.full_kv_pool, allocator, rows)
+    return Pools(both.full_kv_pool, allocator_of(loaded, configuration, both), rows)
 
 
 def parameters(configuration: Sizes, kinds: Any) -> dict[str, Any]:
     """What CacheInitParams takes."""
-    return {"tree_components": (kinds.FULL, kinds.MAMBA)}
+    return {
+        "tree_components": (kinds.FULL, kinds.MAMBA),
+        "enable_mamba_extra_buffer": configuration.state_buffers > 0,
+    }
 
 
 def with_component(parts: Parts, kinds: Any, configuration: Sizes) -> Parts:
