@@ -56,10 +56,9 @@ class Codec(Generic[T]):
 def encode_fields(value: Any) -> dict[str, Any]:
     """The fields that differ from their default, tuples as lists."""
     data: dict[str, Any] = {}
-    cls: Any = type(value)
-    for name, default in _defaults(cls):
+    for name, default in _defaults(type(value)):
         item = getattr(value, name)
-        if default is attrs.NOTHING or item != default:
+        if item is not default and item != default:  # what has no default equals none
             data[name] = list(item) if isinstance(item, tuple) else item
     return data
 
