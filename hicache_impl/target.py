@@ -59,17 +59,18 @@ class Target(Protocol):
         """
 
 
-@runtime_checkable
 class ChecksItself(Protocol):
-    """A target whose cache has a check of its own invariants."""
+    """A target whose cache has a check of its own invariants.
+
+    It is told by the name of its method, as ``isinstance`` takes longer than an operation may.
+    """
 
     def own_check(self) -> tuple[str, ...]:
         """What that check finds wrong, a line each; changes nothing."""
 
 
-@runtime_checkable
 class WorksInSteps(Protocol):
-    """A target that can be looked at between the steps of one operation."""
+    """A target that can be looked at between the steps of one operation; told like the former."""
 
     def watch_steps(self, seen: list[Boundary] | None) -> None:
         """From now on note each boundary between two steps in ``seen``; None: no more."""

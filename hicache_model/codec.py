@@ -56,7 +56,8 @@ class Codec(Generic[T]):
 def encode_fields(value: Any) -> dict[str, Any]:
     """The fields that differ from their default, tuples as lists."""
     data: dict[str, Any] = {}
-    for name, default in _defaults(type(value)):
+    cls: Any = type(value)
+    for name, default in _defaults(cls):
         item = getattr(value, name)
         if item is not default and item != default:  # what has no default equals none
             data[name] = list(item) if isinstance(item, tuple) else item

@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from hicache_model.fingerprint import fingerprints
+from hicache_model.notes import Running
 from hicache_model.observations import (
     LEAF_SETS,
     LOCKS,
@@ -31,6 +32,7 @@ Contents: TypeAlias = tuple[Bytes, Bytes]
 Moving: TypeAlias = tuple[Collection[int], Collection[int]]
 
 _UNKNOWN: tuple[None, Slots] = (None, ())
+_NOTHING: tuple[Slots, Slots] = ((), ())
 
 
 class QuickCompare:
@@ -41,7 +43,7 @@ class QuickCompare:
         self.sees_locks, self.sees_pins = LOCKS not in unobserved, PINS not in unobserved
         self.sees_leaves, self.sees_order = LEAF_SETS not in unobserved, ORDER not in unobserved
         self.agreed: dict[Path, tuple[Node, Slots]] = {}  # with the KV that is due to it
-        self.content: Contents = ((), ())
+        self.content: Contents = _NOTHING
         self.component = (
             QuickComponent(model, unobserved) if model.configuration.component != "full" else None
         )
@@ -88,30 +90,41 @@ class QuickCompare:
         model = self.model
         if (actual.transfers or model.in_flight()) and actual.transfers != model.transfers():
             return False
-        if len(actual.requests) != len(model.requests) or (
-            model.requests and actual.requests != model.request_views()
-        ):
+        if actual.requests.keys() != model.requests.keys():
             return False
-        if not all(map(_read_its_prefix, actual.requests.values())):
-            return False
+        for number, running in model.requests.items():
+            request = actual.requests[number]
+            if not (self._request_agrees(running, request) and _read_its_prefix(request)):
+                return False
         pins = model.host_locks or model.load_pins
         if not (model.locks or pins or actual.locks or actual.host_locks):
             return True
         locks, pinned = model.held_paths()
         return actual.locks == locks and (actual.host_locks == pinned or not self.sees_pins)
 
+    def _request_agrees(self, running: Running, request: Request) -> bool:
+        anchor = running.anchor
+        return (
+            request.tokens == running.tokens
+            and request.namespace == running.namespace
+            and request.computed == running.computed
+            and request.protected == running.protected
+            and request.anchor == (anchor.path if anchor and anchor.parent else None)
+            and request.component_start == self.model.component.start_of(running)
+        )
+
     def _nodes_agree(self, actual: Snapshot) -> bool:
         by_path = self.model.tree.by_path
         if actual.complete and len(actual.nodes) != len(by_path):
             return False
-        content = (actual.device_kv, actual.host_kv)
+        content, before = (actual.device_kv, actual.host_kv), self.content
         same = [
-            actual.complete and now == before
-            for now, before in zip(content, self.content, strict=True)
+            actual.complete and (now is old or now == old)
+            for now, old in zip(content, before, strict=True)
         ]
-        self.content = content if actual.complete else ((), ())
-        moving = (actual.moving("device"), actual.moving("host")) if actual.transfers else ((), ())
-        unwritten = all(same)
+        self.content = content if actual.complete else _NOTHING
+        moving = (actual.moving("device"), actual.moving("host")) if actual.transfers else _NOTHING
+        unwritten = same[0] and same[1]
         for path, node in actual.nodes.items():
             known, due = self.agreed.get(path, _UNKNOWN)
             if node is None or known is not node:

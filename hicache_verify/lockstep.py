@@ -11,6 +11,7 @@ from __future__ import annotations
 import traceback as tracebacks
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType, TracebackType
+from typing import cast
 
 import attrs
 
@@ -61,7 +62,9 @@ class Lockstep:
         self.exact = exact
         self.strict = strict
         refuse_component(factory.description, configuration)
-        dialect = attrs.evolve(dialect_of(factory.description), **strict)
+        dialect = dialect_of(factory.description)
+        if strict:
+            dialect = attrs.evolve(dialect, **strict)
         self.model = Reference(configuration, dialect)
         self.target = factory.build(configuration)
         self.unobserved = factory.description.unobserved
@@ -70,7 +73,8 @@ class Lockstep:
         self.outcome: Outcome | None = None
         self.actual: Snapshot = self.target.observe()
         self.since_laws = 0
-        self.stepped = self.target if isinstance(self.target, WorksInSteps) else None
+        stepped = hasattr(self.target, "watch_steps")
+        self.stepped = cast(WorksInSteps, self.target) if stepped else None
         self.boundaries: list[Boundary] = []
 
     def illegal(self, operation: Operation) -> str | None:
@@ -127,14 +131,16 @@ class Lockstep:
         if self.exact or not self.performed:
             return None
         try:
-            self.actual = self._observe()
-            stale, gone = self.model.take_stale()
-            fine = self.quick.looks_equal(self.actual, stale, gone)
+            fine = self.actual.complete or self._looks_equal_at_last()
             if fine and self.since_laws >= LAW_INTERVAL // 2:
                 fine = self._agrees_fully(None, None)
         except ObservationFailed as failed:
             return self._confirmed(self._crash(self.performed[-1], failed.error, "at the end"))
         return None if fine else self._rerun()
+
+    def _looks_equal_at_last(self) -> bool:
+        self.actual = self._observe()
+        return self.quick.looks_equal(self.actual, *self.model.take_stale())
 
     # -- comparing ---------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hicache_impl.target import ChecksItself, Target
+from hicache_impl.target import Target
 from hicache_model.dialects import Dialect
 from hicache_model.snapshot import Snapshot
 
@@ -17,10 +17,10 @@ _PARENT_WITHOUT_COPY = re.compile(r"node \d+ backed up but parent \d+ not backed
 
 def complaint(target: Target, dialect: Dialect, actual: Snapshot) -> str | None:
     """The first thing that the cache finds wrong with itself; None where it has no such check."""
-    if not isinstance(target, ChecksItself):
+    if not hasattr(target, "own_check"):
         return None
-    alarm = _false_alarm(target, dialect, actual)
-    found = [line for line in target.own_check() if alarm is None or not alarm.match(line)]
+    lines, alarm = target.own_check(), _false_alarm(target, dialect, actual)
+    found = [line for line in lines if alarm is None or not alarm.match(line)]
     return found[0] if found else None
 
 

@@ -1,7 +1,8 @@
 """The journal: what a worker is about to do, in memory that survives it.
 
-A worker writes each operation here before it hands it to the target, some two microseconds each. The
-parent reads counters and phase while the worker lives, and the whole current example after it died.
+A worker writes each operation here before it hands it to the target, two microseconds or so each.
+The parent reads counters and phase while the worker lives, and the whole current example after it
+died.
 
 A record is there entirely or not at all, because its first word is written last:
 

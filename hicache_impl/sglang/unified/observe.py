@@ -118,6 +118,8 @@ class UnifiedObserver(Observer):
         """Started and queued writes, then started and queued loads, each in order."""
         controller = self.controller
         acks = (*controller.ack_write_queue, *controller.ack_load_queue)
+        if not (acks or controller.write_queue or controller.load_queue):
+            return ()
         self._copied = {ack.finish_event.marker: self._slots_of_copy(ack) for ack in acks}
         return (*self._writes(path_of), *self._loads(path_of))
 
