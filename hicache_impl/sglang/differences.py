@@ -15,9 +15,10 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang.build import Parts
-from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
+from hicache_impl.sglang.calls import CommonCalls
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.requests import ArrayReq, KvReq, ListReq, SaltedReq, SizedReq
+from hicache_impl.sglang.rows import Row, chosen
 
 
 @attrs.define(frozen=True, slots=True)
@@ -40,20 +41,12 @@ class Differences:
     request: type[Any]
     #: (cache, req, is_insert): what release_kv_cache (mem_cache/common.py) asks of the cache.
     finish: Callable[[Any, Any, bool], None]
-    #: (base, cache, rid): the client went away.
-    abort: Callable[[ModuleType, Any, str], None]
+    #: (calls, rid): the client went away.
+    abort: Callable[[Calls, str], None]
     #: device allocator -> the tensors that make up its free list, in order.
     device_free: Callable[[Any], tuple[Any, ...]]
     #: host pool -> the same.
     host_free: Callable[[Any], tuple[Any, ...]]
-
-
-@attrs.define(frozen=True, slots=True)
-class Row:
-    field: str
-    releases: Range
-    value: Any
-    source: str
 
 
 def _array(token_ids: Iterable[int]) -> array[int]:
@@ -103,12 +96,13 @@ def _finish_by_length(cache: Any, req: Any, is_insert: bool) -> None:
     cache.cache_finished_req(req, is_insert=is_insert, kv_len_to_handle=length)
 
 
-def _abort_by_rid(base: ModuleType, cache: Any, rid: str) -> None:
-    cache.release_aborted_request(rid)
+def abort_by_rid(calls: CommonCalls, rid: str) -> None:
+    calls.cache.release_aborted_request(rid)
 
 
-def _abort_by_handle(base: ModuleType, cache: Any, rid: str) -> None:
-    cache.release_aborted_request(base.CacheRequestHandle(rid=rid, attempt_id=0))
+def _abort_by_handle(calls: Calls, rid: str) -> None:
+    handle = calls.base.CacheRequestHandle(rid=rid, attempt_id=0)
+    calls.cache.release_aborted_request(handle)
 
 
 def _free_and_released(allocator: Any) -> tuple[Any, ...]:
@@ -160,7 +154,7 @@ TABLE = (
     Row("request", Range(since="0.5.19"), KvReq, "schedule_batch.py Req, ReqKvInfo"),
     Row("finish", Range(before="0.5.16"), _finish_by_request, "common.py release_kv_cache"),
     Row("finish", Range(since="0.5.16"), _finish_by_length, "common.py release_kv_cache"),
-    Row("abort", Range(before="0.5.20"), _abort_by_rid, "hiradix_cache.py"),
+    Row("abort", Range(before="0.5.20"), abort_by_rid, "hiradix_cache.py"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "hiradix_cache.py"),
     Row("device_free", Range(before="0.5.20"), _free_and_released, "allocator*"),
     Row("device_free", Range(since="0.5.20"), _free_and_staged, "allocator/paged.py"),
@@ -170,39 +164,19 @@ TABLE = (
 
 
 def differences(version: str) -> Differences:
-    """The row of each field that holds for ``version``; LookupError unless exactly one does."""
-    chosen: dict[str, Any] = {}
-    for field in attrs.fields(Differences):
-        values = [r.value for r in TABLE if r.field == field.name and version in r.releases]
-        if len(values) != 1:
-            raise LookupError(f"{len(values)} rows for {field.name} of sglang {version}, not one")
-        chosen[field.name] = values[0]
-    return Differences(**chosen)
+    return chosen(Differences, TABLE, version)
 
 
-class Calls:
-    """One cache of one release, and the calls that both the driver and the scheduler make."""
+class Calls(CommonCalls):
+    """The calls on one HiRadixCache."""
 
     def __init__(self, parts: Parts) -> None:
-        loaded = parts.loaded
-        self.parts = parts
-        self.cache, self.allocator = parts.cache, parts.allocator
-        self.rows = parts.req_to_token_pool
-        self.page_size: int = parts.cache.page_size
-        self.ways = differences(loaded.version)
-        self.base = loaded.module("mem_cache.base_prefix_cache")
-        self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
-        self._evict_from_tree_cache = loaded.module("mem_cache.common").evict_from_tree_cache
+        self.ways = differences(parts.loaded.version)
+        super().__init__(parts, self.ways.token_ids)
 
-    def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        parts = self.namespace(namespace)
-        return radix_key(self._radix_key, self.ways.token_ids(tokens), parts)
-
-    def namespace(self, namespace: str | None) -> KeyParts:
-        return parts_of(namespace, self.parts.loaded.version)
-
-    def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))
+    def child(self, node: Any, key: Any) -> Any:
+        """The child of ``node`` under the first page of ``key``; None where there is none."""
+        return node.children.get(self.ways.child_key(self.cache, key))
 
     def load_back(self, matched: Any, quota: int | None, req: Any) -> tuple[Any, Any]:
         """Queue the load of what ``matched`` found on the host only."""
@@ -210,10 +184,28 @@ class Calls:
         length = matched.host_hit_length
         return self.ways.init_load_back(self.base, self.cache, node, length, quota, req)
 
-    def evict_for(self, tokens: int) -> None:
-        """Evict, where fewer than ``tokens`` are free, as much as this release does."""
-        self._evict_from_tree_cache(self.cache, tokens)
+    # -- locks: what is held is the node
 
-    def child(self, node: Any, key: Any) -> Any:
-        """The child of ``node`` under the first page of ``key``; None where there is none."""
-        return node.children.get(self.ways.child_key(self.cache, key))
+    def is_root(self, node: Any) -> bool:
+        return node is self.cache.root_node
+
+    def backed_up_from(self, node: Any) -> Any:
+        """The node, which a lookup found on the host; None for the root."""
+        return None if self.is_root(node) else node
+
+    def lock(self, node: Any) -> Any:
+        self.cache.inc_lock_ref(node)
+        return node
+
+    def unlock(self, node: Any) -> None:
+        self.cache.dec_lock_ref(node)
+
+    def pin(self, node: Any) -> Any:
+        node.protect_host()
+        return node
+
+    def unpin(self, node: Any) -> None:
+        node.release_host()
+
+    def held_node(self, node: Any) -> Any:
+        return node

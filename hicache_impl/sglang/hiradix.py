@@ -5,7 +5,6 @@ What the cache raises comes through unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -23,14 +22,11 @@ from hicache_model import operations as op
 from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import (
-    Done,
     Inserted,
     LoadedBack,
     Matched,
-    Outcome,
     OutOfMemory,
 )
-from hicache_model.snapshot import Path
 
 
 class HiRadixTarget(DrivenTarget):
@@ -50,27 +46,7 @@ class HiRadixTarget(DrivenTarget):
             self._calls, self._device_kv, scheduler.running, self._locks, self._host_locks
         )
         self._fresh = not trusting
-        self._perform: dict[type[Any], Callable[[Any], Outcome]] = {
-            op.Match: self._match,
-            op.Insert: self._insert,
-            op.EvictDevice: self._evict_device,
-            op.EvictHost: self._evict_host,
-            op.LoadBack: self._load_back,
-            op.StartLoads: self._start_loads,
-            op.Lock: self._lock,
-            op.Unlock: self._unlock,
-            op.LockHost: self._lock_host,
-            op.UnlockHost: self._unlock_host,
-            op.CompleteWrites: self._complete_writes,
-            op.CompleteLoads: self._complete_loads,
-            op.Reset: self._reset,
-            op.BeginRequest: scheduler.begin,
-            op.ExtendRequest: scheduler.extend,
-            op.DecodeRequest: scheduler.decode,
-            op.FinishRequest: scheduler.finish,
-            op.RetractRequest: scheduler.retract,
-            op.AbortRequest: scheduler.abort,
-        }
+        self._perform = self._operations(scheduler)
 
     # -- lookup and contents
 
@@ -108,38 +84,6 @@ class HiRadixTarget(DrivenTarget):
             return LoadedBack(0)
         loaded, _ = self._calls.load_back(matched, o.quota, None)
         return LoadedBack(len(loaded))
-
-    # -- locks
-
-    def _lock(self, o: op.Lock) -> Done:
-        node = self._calls.match(o.tokens, o.namespace).last_device_node
-        if node is not self._cache.root_node:
-            self._cache.inc_lock_ref(node)
-            self._locks.append(node)
-        return Done()
-
-    def _unlock(self, o: op.Unlock) -> Done:
-        self._cache.dec_lock_ref(self._take(self._locks, o, "lock"))
-        return Done()
-
-    def _lock_host(self, o: op.LockHost) -> Done:
-        node = self._calls.match(o.tokens, o.namespace).last_host_node
-        if node is not self._cache.root_node:
-            node.protect_host()
-            self._host_locks.append(node)
-        return Done()
-
-    def _unlock_host(self, o: op.UnlockHost) -> Done:
-        self._take(self._host_locks, o, "pin").release_host()
-        return Done()
-
-    def _take(self, held: list[Any], o: op.Unlock | op.UnlockHost, what: str) -> Any:
-        """Remove and return a held node whose path is exactly what the operation names."""
-        wanted = Path(o.namespace, o.tokens)
-        for index, node in enumerate(held):
-            if self._observer.nodes.path(node) == wanted:
-                return held.pop(index)
-        raise KeyError(f"no {what} is held on {wanted}")
 
 
 @attrs.define(frozen=True, slots=True)

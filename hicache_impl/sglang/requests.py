@@ -1,8 +1,7 @@
 """What SGLang's scheduler does with a request, call by call, and the request that the cache sees.
 
 Sources: scheduler.py, schedule_policy.py (``add_one_req``), schedule_batch.py (``Req``) and
-mem_cache/common.py, from 0.5.18 mem_cache/allocation.py. The
-forward pass writes the fingerprint of each position into its slot.
+mem_cache/common.py, from 0.5.18 mem_cache/allocation.py.
 """
 
 from __future__ import annotations
@@ -13,16 +12,12 @@ import attrs
 import torch
 
 from hicache_impl.sglang.namespaces import KeyParts
-from hicache_impl.sglang.request_slots import RequestSlots
+from hicache_impl.sglang.scheduling import OneByOne, Running
 from hicache_model import operations as op
-from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
-from hicache_model.snapshot import Slots
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.differences import Calls
-    from hicache_impl.sglang.forward import Forward
-    from hicache_impl.sglang.observe import Buffers
 
 # -- the request, as the cache's own methods read it -----------------------------------------------
 #
@@ -59,6 +54,10 @@ class Req:
     @property
     def home(self) -> Any:
         return self
+
+    def computed(self, length: int) -> None:
+        """So many tokens have KV in the row."""
+        self.home.kv_committed_len = length
 
     def fill(self, length: int) -> None:
         """The first ``length`` prompt tokens are, or are about to be, computed."""
@@ -162,40 +161,16 @@ class KvReq(_CutsArray):
 # -- the scheduler ---------------------------------------------------------------------------------
 
 
-@attrs.define(slots=True)
-class Running:
-    """A request between admission and end. ``tokens`` is the prompt and what was decoded.
+class Scheduler(OneByOne):
+    """The scheduler of a HiRadixCache."""
 
-    ``read`` is the KV that its last forward pass read, of what was computed before.
-    """
-
-    req: Any
-    prompt_length: int
-    tokens: tuple[int, ...]
-    namespace: str | None
-    read: Slots = ()
-
-    @property
-    def home(self) -> Any:
-        return self.req.home
-
-    @property
-    def computed(self) -> int:
-        return self.home.kv_committed_len
-
-
-class Scheduler(RequestSlots):
-    """Plays one request at a time; a batch of a real server holds several."""
-
-    def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
-        self.calls, self.device_kv, self.forward = calls, device_kv, forward
-        self.running: dict[int, Running] = {}
+    calls: Calls
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls, cache = self.calls, self.calls.cache
-        ids = calls.ways.token_ids
         space = calls.namespace(o.namespace)
-        req = calls.ways.request(str(o.request), ids(o.tokens), ids(()), space, o.priority)
+        prompt, outputs = calls.ids(o.tokens), calls.ids(())
+        req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
         matched = calls.match(o.tokens[:-1], o.namespace)
         first = req.last_node = matched.last_device_node
         req.prefix_indices = matched.device_indices
@@ -215,75 +190,27 @@ class Scheduler(RequestSlots):
             device_length, prefix_length - device_length
         )
 
-    def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
-        request = self.running[o.request]
-        self.calls.cache.cache_unfinished_req(request.req, chunked=True)
-        self.forward.start_loads()
-        return self._extend(request, o.chunk) or Done()
-
-    def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
-        request = self.running[o.request]
-        self.calls.evict_for(self.calls.page_size)
-        slots = self._decode_slots(request)
-        if slots is None:
-            return OutOfMemory(1)
-        request.tokens += (o.token,)
-        request.req.output_ids.append(o.token)
-        self._compute(request, slots)
-        return Done()
-
-    def finish(self, o: op.FinishRequest) -> Done:
-        return self._release(o.request, is_insert=True)
-
-    def retract(self, o: op.RetractRequest) -> Done:
-        return self._release(o.request, is_insert=False)
-
-    def abort(self, o: op.AbortRequest) -> Done:
-        """One that decodes ends its round as finished; one that prefills gives its memory back.
-
-        From 0.5.14 on a half prefilled request is released without an insert (scheduler.py,
-        ``_pending_chunked_abort_req``); before, an abort waits until its prompt is computed.
-        """
-        calls, request = self.calls, self.running[o.request]
-        calls.ways.abort(calls.base, calls.cache, request.req.rid)
-        return self._release(o.request, is_insert=request.computed >= request.prompt_length)
-
     def _take_row(self, request: Running) -> None:
         """A row of req_to_token, with the prefix in it."""
-        rows = self.calls.rows
-        if rows.alloc([request.req]) is None:
+        rows, req = self.calls.rows, request.req
+        if rows.alloc([req]) is None:
             raise RuntimeError("more requests than rows in req_to_token_pool")
-        prefix = request.req.prefix_indices
-        rows.write((request.home.req_pool_idx, slice(0, len(prefix))), prefix)
-        request.home.kv_committed_len = len(prefix)
-        request.req.fill(len(prefix))
+        prefix = req.prefix_indices
+        rows.write((req.home.req_pool_idx, slice(0, len(prefix))), prefix)
+        req.computed(len(prefix))
+        req.fill(len(prefix))
 
-    def _extend(self, request: Running, chunk: int) -> OutOfMemory | None:
-        """Allocate and compute up to ``chunk`` prompt tokens; a whole prompt goes to the cache."""
-        chunk = min(chunk, request.prompt_length - request.computed)
-        page_size = self.calls.page_size
-        self.calls.evict_for(chunk if page_size == 1 else chunk + page_size)
-        slots = self._extend_slots(request, chunk)
-        if slots is None:
-            return OutOfMemory(chunk)
-        self._compute(request, slots)
-        request.req.fill(request.computed)
-        if request.computed == request.prompt_length:
-            self.calls.cache.cache_unfinished_req(request.req)
-        return None
+    def _checkpoint(self, request: Running, chunked: bool) -> None:
+        self.calls.cache.cache_unfinished_req(request.req, chunked=chunked)
 
-    def _compute(self, request: Running, slots: Any) -> None:
-        """The forward pass over the next ``len(slots)`` tokens."""
-        start, end = request.computed, request.computed + len(slots)
-        number, rows = request.home.req_pool_idx, self.calls.rows
-        rows.write((number, slice(start, end)), slots)
-        request.read = self.forward.read(rows.req_to_token[number, :start])
-        values = fingerprints(request.namespace, request.tokens)[start:end]
-        self.device_kv.write(slots, values)
-        request.home.kv_committed_len = end
+    def _before_decode(self, request: Running) -> None:
+        """All KV of a request stays."""
 
-    def _release(self, number: int, is_insert: bool) -> Done:
+    def _end_of_batch(self) -> None:
+        """Writes start when they are decided."""
+
+    def _release(self, number: int, keep: bool) -> Done:
         req = self.running.pop(number).req
-        self.calls.ways.finish(self.calls.cache, req, is_insert)
+        self.calls.ways.finish(self.calls.cache, req, keep)
         self.calls.rows.free(req)
         return Done()

@@ -12,8 +12,8 @@ import attrs
 import torch
 
 from hicache_impl.sglang.build import Parts
+from hicache_impl.sglang.calls import CommonCalls
 from hicache_impl.sglang.differences import differences
-from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
 from hicache_impl.sglang.observe import Buffers
 from hicache_impl.sglang.unified.places import Places, places
 from hicache_impl.sglang.unified.request import Req
@@ -32,44 +32,26 @@ class Held:
     receipt: Any
 
 
-class Calls:
-    """One cache, and the calls that both the driver and the scheduler make."""
+class Calls(CommonCalls):
+    """The calls on one UnifiedRadixCache."""
 
     def __init__(self, parts: Parts) -> None:
-        loaded = parts.loaded
-        self.parts = parts
-        self.cache, self.allocator = parts.cache, parts.allocator
-        component = parts.component
+        loaded, component = parts.loaded, parts.component
+        self._pools = differences(loaded.version)  # the same pools as HiRadixCache's
+        super().__init__(parts, self._pools.token_ids)
         self.component_kv = None
         if component is not None:
             self.component_kv = Buffers(*component.device_kv)
         self.full_allocator = component.full_allocator if component else parts.allocator
         self._places = self._find_places(loaded.version)
         self.tree = self._places.tree(parts.cache)
-        self.rows = parts.req_to_token_pool
-        self.page_size: int = parts.cache.page_size
         self.ways = ways(loaded.version)
-        self._pools = differences(loaded.version)  # the same pools as HiRadixCache's
-        self.base = loaded.module("mem_cache.base_prefix_cache")
-        self.common = loaded.module("mem_cache.common")
         self.full = loaded.module(self._places.components).ComponentType.FULL
-        self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
 
     def _find_places(self, version: str) -> Places:
         return places(version)
 
-    # -- keys and nodes
-
-    def ids(self, tokens: Iterable[int]) -> Any:
-        """Token ids as this release keeps them."""
-        return self._pools.token_ids(tokens)
-
-    def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        parts = self.namespace(namespace)
-        return radix_key(self._radix_key, self.ids(tokens), parts)
-
-    def namespace(self, namespace: str | None) -> KeyParts:
-        return parts_of(namespace, self.parts.loaded.version)
+    # -- nodes
 
     def node(self, handle: Any) -> Any:
         return self._places.node(self.tree, handle)
@@ -112,9 +94,6 @@ class Calls:
         """Learn which nodes the last operation made; here they show it themselves."""
 
     # -- lookup
-
-    def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))
 
     def match_for(self, req: Req, tokens: Iterable[int], namespace: str | None) -> Any:
         """The lookup of a request that begins, which copies what it needs of a state."""
@@ -168,6 +147,9 @@ class Calls:
     def unpin(self, held: Held) -> None:
         self.cache.dec_host_lock_ref(held.handle, held.receipt)
 
+    def held_node(self, held: Held) -> Any:
+        return held.node
+
     def pins_of_load(self, ongoing: Any) -> list[Held]:
         """The pin of a load in flight, an entry of ``ongoing_load_back``; none up to 0.5.13."""
         handle, _, *receipts = ongoing
@@ -188,10 +170,6 @@ class Calls:
         component = self.parts.component
         if component is not None and self.component_kv is not None and not component.has_states:
             self.component_kv.write(component.mapping[slots], values)
-
-    def evict_for(self, tokens: int) -> None:
-        """Evict, where fewer than ``tokens`` are free, as much as this release does."""
-        self.common.evict_from_tree_cache(self.cache, tokens)
 
     def fresh_state(self) -> dict[str, Any] | None:
         """A slot for a state, as InsertParams takes it; None when short, nothing without states."""

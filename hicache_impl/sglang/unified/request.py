@@ -67,7 +67,7 @@ class TreeKv(Kv):
 
 
 class Req:
-    """``fill`` says how much of the prompt is, or is about to be, computed."""
+    """What every release reads. ``home`` is where the row and the lengths are kept."""
 
     __slots__ = (
         "cache_salt",
@@ -111,12 +111,15 @@ class Req:
 
     @property
     def home(self) -> Any:
-        """Where the row and the lengths are kept."""
         return self.kv
 
     def computed(self, length: int) -> None:
         """So many tokens have KV in the row."""
         self.home.kv_committed_len = self.kv.kv_allocated_len = length
+
+    def fill(self, length: int) -> None:
+        """The first ``length`` prompt tokens are computed."""
+        self.extend_end = length
 
     def finished(self) -> bool:
         return bool(self.done)

@@ -1,21 +1,17 @@
 """What SGLang's scheduler does with a request on a UnifiedRadixCache, call by call.
 
 Sources: scheduler.py, schedule_policy.py (``add_one_req``), schedule_batch.py (``Req``) and
-mem_cache/common.py, whose own functions put a request's KV into the tree and release it. The
-forward pass writes the fingerprint of each position into its slot.
+mem_cache/common.py, whose own functions put a request's KV into the tree and release it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from hicache_impl.sglang.request_slots import RequestSlots
+from hicache_impl.sglang.scheduling import OneByOne, Running
 from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.request_states import RequestStates
 from hicache_model import operations as op
-from hicache_model.fingerprint import fingerprints
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
 from hicache_model.snapshot import Slots
 
@@ -25,38 +21,15 @@ if TYPE_CHECKING:
     from hicache_impl.sglang.unified.calls import Calls
 
 
-@attrs.define(slots=True)
-class Running:
-    """A request between admission and end. ``tokens`` is the prompt and what was decoded.
+class Scheduler(OneByOne):
+    """The scheduler of a UnifiedRadixCache."""
 
-    ``read`` is the KV that its last forward pass read, of what was computed before, and
-    ``window_read`` what the layers of a sliding window read, of the last of that.
-    """
-
-    req: Req
-    prompt_length: int
-    tokens: tuple[int, ...]
-    namespace: str | None
-    read: Slots = ()
-    window_read: Slots = ()
-
-    @property
-    def home(self) -> Any:
-        return self.req.home
-
-    @property
-    def computed(self) -> int:
-        return int(self.home.kv_committed_len)
-
-
-class Scheduler(RequestSlots):
-    """Plays one request at a time; a batch of a real server holds several."""
+    calls: Calls
 
     def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
-        self.calls, self.device_kv, self.forward = calls, device_kv, forward
+        super().__init__(calls, device_kv, forward)
         component = calls.parts.component
         self.states = RequestStates(calls) if component and component.has_states else None
-        self.running: dict[int, Running] = {}
 
     def touch(self, o: op.Touch) -> Done:
         """SchedulePolicy._touch_waiting_prefixes, of one request that waits."""
@@ -89,57 +62,11 @@ class Scheduler(RequestSlots):
         loaded_length = req.prefix_len - device_length
         return self._extend(request, o.chunk) or Admitted(device_length, loaded_length)
 
-    def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:
-        request = self.running[o.request]
-        ways, req = self.calls.ways, request.req
-        ways.checkpoint(self.calls, req, True)
-        self.forward.start_loads()
-        req.computed(ways.resumes_at(req))
-        return self._extend(request, o.chunk) or Done()
-
-    def decode(self, o: op.DecodeRequest) -> Done | OutOfMemory:
-        request = self.running[o.request]
-        if (
-            self.calls.parts.component
-            and self.states is None
-            and request.computed > request.prompt_length
-        ):
-            self._give_back(request)
-        self.calls.evict_for(self.calls.page_size)
-        slots = self._decode_slots(request)
-        if slots is None:
-            return OutOfMemory(1)
-        request.tokens += (o.token,)
-        request.req.output_ids.append(o.token)
-        self._compute(request, slots)
-        self._end_of_batch()
-        return Done()
-
-    def finish(self, o: op.FinishRequest) -> Done:
-        done = self._release(o.request, checkpoint=True)
-        self._end_of_batch()
-        return done
-
-    def retract(self, o: op.RetractRequest) -> Done:
-        return self._release(o.request, checkpoint=False)
-
-    def abort(self, o: op.AbortRequest) -> Done:
-        """One that decodes ends its round as finished; one that prefills gives its memory back."""
-        calls, request = self.calls, self.running[o.request]
-        calls.ways.abort(calls, request.req.rid)
-        if request.computed < request.prompt_length:
-            return self._release(o.request, checkpoint=False)
-        return self.finish(op.FinishRequest(o.request))
-
     def _load_back(self, req: Req, matched: Any) -> None:
         calls = self.calls
         with calls.ways.matched_stays(calls, matched.best_match_node):
             loaded, req.last_node = calls.load_back(matched, None, req)
         req.prefix_len += loaded
-
-    def _give_back(self, request: Running) -> None:
-        """Scheduler.maybe_evict_swa, in every batch but the first that decodes."""
-        self.calls.cache.evict_sliding_windows(request.req, request.computed, eviction_interval=1)
 
     def _take_row(self, request: Running) -> None:
         """A row of req_to_token, with the prefix in it."""
@@ -152,49 +79,38 @@ class Scheduler(RequestSlots):
         calls.rows.write((req.home.req_pool_idx, slice(0, len(prefix))), prefix)
         req.computed(len(prefix))
 
-    def _extend(self, request: Running, chunk: int) -> OutOfMemory | None:
-        """Allocate and compute up to ``chunk`` prompt tokens; a whole prompt goes to the cache."""
-        chunk = min(chunk, request.prompt_length - request.computed)
-        page_size = self.calls.page_size
-        self.calls.evict_for(chunk if page_size == 1 else chunk + page_size)
-        slots = self._extend_slots(request, chunk)
-        if slots is None:
-            return OutOfMemory(chunk)
-        request.req.extend_end = request.computed + chunk
-        self._compute(request, slots)
-        if request.computed == request.prompt_length:
-            self.calls.ways.checkpoint(self.calls, request.req, False)
-        self._end_of_batch()
-        return None
+    def _before_decode(self, request: Running) -> None:
+        """Scheduler.maybe_evict_swa, in every batch but the first that decodes."""
+        windows = self.calls.parts.component is not None and self.states is None
+        if windows and request.computed > request.prompt_length:
+            cache = self.calls.cache
+            cache.evict_sliding_windows(request.req, request.computed, eviction_interval=1)
+
+    def _checkpoint(self, request: Running, chunked: bool) -> None:
+        self.calls.ways.checkpoint(self.calls, request.req, chunked)
+        if chunked:
+            request.req.computed(self.calls.ways.resumes_at(request.req))
 
     def _end_of_batch(self) -> None:
         self.calls.ways.end_of_batch(self.calls)
 
-    def _compute(self, request: Running, slots: Any) -> None:
-        """The forward pass over the next ``len(slots)`` tokens."""
-        start, end = request.computed, request.computed + len(slots)
-        number, rows = request.home.req_pool_idx, self.calls.rows
-        rows.write((number, slice(start, end)), slots)
-        prefix = rows.req_to_token[number, :start]
-        request.read = self.forward.read(prefix)
-        request.window_read = self._read_window(prefix)
-        values = fingerprints(request.namespace, request.tokens)[start:end]
-        self.device_kv.write(slots, values)
-        self.calls.write_component(slots, values)
+    def _read(self, request: Running, prefix: Any) -> None:
+        super()._read(request, prefix)
+        calls, component = self.calls, self.calls.parts.component
+        if component is not None and calls.component_kv is not None and self.states is None:
+            last = prefix[max(0, len(prefix) - calls.cache.sliding_window_size) :]
+            slots = component.mapping[last]
+            request.window_read = self.forward.read_window(slots, calls.component_kv)
+
+    def _write(self, request: Running, slots: Any, start: int, values: Slots) -> None:
+        super()._write(request, slots, start, values)
+        end = start + len(slots)
+        self.calls.write_component(slots, values[start:end])
         if self.states is not None:
             self.states.compute(request, start, end)
-        request.req.computed(end)
 
-    def _read_window(self, prefix: Any) -> Slots:
-        """What the layers of a sliding window read of it, where there are any."""
-        calls, component = self.calls, self.calls.parts.component
-        if component is None or calls.component_kv is None or component.has_states:
-            return ()
-        first = max(0, len(prefix) - calls.cache.sliding_window_size)
-        return self.forward.read_window(component.mapping[prefix[first:]], calls.component_kv)
-
-    def _release(self, number: int, checkpoint: bool) -> Done:
+    def _release(self, number: int, keep: bool) -> Done:
         req = self.running.pop(number).req
-        req.done = checkpoint
-        self.calls.ways.release(self.calls, req, checkpoint)
+        req.done = keep
+        self.calls.ways.release(self.calls, req, keep)
         return Done()

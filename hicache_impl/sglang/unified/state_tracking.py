@@ -15,7 +15,7 @@ import attrs
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.build import Parts
-    from hicache_impl.sglang.unified.requests import Running
+    from hicache_impl.sglang.scheduling import Running
 
 
 @attrs.define(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
 from typing import Any, cast
 
 import attrs
@@ -37,10 +36,9 @@ from hicache_model.outcomes import (
     Inserted,
     LoadedBack,
     Matched,
-    Outcome,
     OutOfMemory,
 )
-from hicache_model.snapshot import Boundary, Path
+from hicache_model.snapshot import Boundary
 
 #: How each core is called and looked into, and what it does not show.
 BY_CORE: dict[str, tuple[type[Calls], type[UnifiedObserver]]] = {
@@ -99,28 +97,9 @@ class UnifiedTarget(DrivenTarget):
         self._fresh = not trusting
         alone = parts.component is None  # what the steps of a component hand over is not known here
         self._steps = Steps(self._calls.tree, self.observe) if alone else None
-        self._perform: dict[type[Any], Callable[[Any], Outcome]] = {
-            op.Match: self._match,
+        self._perform = self._operations(scheduler) | {
             op.Touch: scheduler.touch,
-            op.Insert: self._insert,
-            op.EvictDevice: self._evict_device,
-            op.EvictHost: self._evict_host,
-            op.LoadBack: self._load_back,
-            op.StartLoads: self._start_loads,
             op.StartWrites: self._start_writes,
-            op.Lock: self._lock,
-            op.Unlock: self._unlock,
-            op.LockHost: self._lock_host,
-            op.UnlockHost: self._unlock_host,
-            op.CompleteWrites: self._complete_writes,
-            op.CompleteLoads: self._complete_loads,
-            op.Reset: self._reset,
-            op.BeginRequest: scheduler.begin,
-            op.ExtendRequest: scheduler.extend,
-            op.DecodeRequest: scheduler.decode,
-            op.FinishRequest: scheduler.finish,
-            op.RetractRequest: scheduler.retract,
-            op.AbortRequest: scheduler.abort,
         }
 
     def own_check(self) -> tuple[str, ...]:
@@ -216,38 +195,6 @@ class UnifiedTarget(DrivenTarget):
             return super()._evict_host(o)
         self._cache.evict_host(o.count, component.kind)
         return Done()
-
-    # -- locks
-
-    def _lock(self, o: op.Lock) -> Done:
-        handle = self._calls.match(o.tokens, o.namespace).last_device_node
-        if not self._calls.is_root(handle):
-            self._locks.append(self._calls.lock(handle))
-        return Done()
-
-    def _unlock(self, o: op.Unlock) -> Done:
-        self._calls.unlock(self._take(self._locks, o, "lock"))
-        return Done()
-
-    def _lock_host(self, o: op.LockHost) -> Done:
-        """The last node of the match with a host copy: callers pin only those, or the root."""
-        matched = self._calls.match(o.tokens, o.namespace)
-        handle = self._calls.backed_up_from(matched.last_host_node)
-        if handle is not None:
-            self._host_locks.append(self._calls.pin(handle))
-        return Done()
-
-    def _unlock_host(self, o: op.UnlockHost) -> Done:
-        self._calls.unpin(self._take(self._host_locks, o, "pin"))
-        return Done()
-
-    def _take(self, held: list[Held], o: op.Unlock | op.UnlockHost, what: str) -> Held:
-        """Remove and return what holds a node whose path is exactly what the operation names."""
-        wanted = Path(o.namespace, o.tokens)
-        for index, one in enumerate(held):
-            if self._observer.nodes.path(one.node) == wanted:
-                return held.pop(index)
-        raise KeyError(f"no {what} is held on {wanted}")
 
 
 @attrs.define(frozen=True, slots=True)

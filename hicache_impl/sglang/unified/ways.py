@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from hicache_impl.sglang.differences import abort_by_rid
 from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.rows import Row, chosen
 from hicache_impl.sglang.unified.request import (
     FilledReq,
     LockedReq,
@@ -65,14 +67,6 @@ class Ways:
     end_of_batch: Callable[[Calls], None]
     #: (calls, req, whether its KV goes to the tree first): it gives back its row and its lock.
     release: Callable[[Calls, Any, bool], None]
-
-
-@attrs.define(frozen=True, slots=True)
-class Row:
-    field: str
-    releases: Range
-    value: Any
-    source: str
 
 
 def _told_length(matched: Any) -> int:
@@ -170,10 +164,6 @@ def _unheard(calls: Calls, rid: str) -> None:
     """Without a storage tier the cache has nothing to forget."""
 
 
-def _abort_by_rid(calls: Calls, rid: str) -> None:
-    calls.cache.release_aborted_request(rid)
-
-
 def _prefix_of_tree(calls: Calls, req: LockedReq) -> Any:
     return calls.cache.prefix_device_indices(req)
 
@@ -242,7 +232,7 @@ TABLE = (
     Row("request", BEFORE_13, FilledReq, "schedule_batch.py Req"),
     Row("request", Range("0.5.13", "0.5.16"), PoppedReq, "schedule_batch.py Req"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "scheduler.py"),
-    Row("abort", Range("0.5.13", "0.5.20"), _abort_by_rid, "scheduler.py"),
+    Row("abort", Range("0.5.13", "0.5.20"), abort_by_rid, "scheduler.py"),
     Row("abort", BEFORE_13, _unheard, "scheduler.py"),
     Row("lock_request", SINCE_22, _tree_lock, "schedule_policy.py"),
     Row("lock_request", IN_20_AND_21, _receipt, "schedule_policy.py"),
@@ -264,11 +254,4 @@ TABLE = (
 
 
 def ways(version: str) -> Ways:
-    """The row of each field that holds for ``version``; LookupError unless exactly one does."""
-    chosen: dict[str, Any] = {}
-    for field in attrs.fields(Ways):
-        values = [r.value for r in TABLE if r.field == field.name and version in r.releases]
-        if len(values) != 1:
-            raise LookupError(f"{len(values)} rows for {field.name} of sglang {version}, not one")
-        chosen[field.name] = values[0]
-    return Ways(**chosen)
+    return chosen(Ways, TABLE, version)
