@@ -117,6 +117,15 @@ ROWS: tuple[Row, ...] = (
         "radix_cache.py, cache_finished_req (0.5.20)",
     ),
     Row(
+        "retracted_kv",
+        "forgotten",
+        "0.5.9",
+        None,
+        "The KV of a request that is retracted goes; a server that only decodes keeps it outside "
+        "of the cache.",
+        "schedule_batch.py, release_req",
+    ),
+    Row(
         "waiting_prefixes",
         "left",
         "0.5.9",
@@ -384,6 +393,30 @@ ROWS: tuple[Row, ...] = (
         "A finished request's prompt is inserted again with priority + 1, so that a node ends "
         "where the prompt ends; it counts no hit.",
         "unified_radix_cache.py, checkpoint_into_tree",
+        UNIFIED,
+    ),
+    Row(
+        "retracted_kv",
+        "forgotten",
+        "0.5.12",
+        "0.5.21",
+        "The KV of a request that is retracted goes; a server that only decodes keeps it outside "
+        "of the cache (0.5.21 can keep it in the host pool, and then looks up again without a lock "
+        "what it resumes).",
+        "schedule_batch.py, release_req (0.5.21)",
+        UNIFIED,
+    ),
+    Row(
+        "retracted_kv",
+        "host_pool",
+        "0.5.22",
+        None,
+        "A server that only decodes can keep the KV of a request that it retracts in the host "
+        "pool (--disaggregation-decode-retraction-backup), for which it evicts there as many "
+        "tokens as it needs; the request resumes in new slots, all of them its own until the tree "
+        "gets them. Only with full attention: not with Mamba, and a sliding window has no host "
+        "tier there.",
+        "mem_cache/common.py, backup_kv_cache; disaggregation/decode.py, resume_retracted_reqs",
         UNIFIED,
     ),
     Row(
@@ -852,6 +885,7 @@ class Dialect:
     scheduler_evicts: str
     abort_in_prefill: str
     prompt_boundary: str
+    retracted_kv: str
     waiting_prefixes: str
     lookup_refreshes: str
     hits_under_write_back: str

@@ -195,10 +195,29 @@ class RetractRequest:
 
 
 @attrs.frozen(cache_hash=True)
+class RetractToHost:
+    """As RetractRequest, of a request that decodes, and its KV waits in the host pool.
+
+    Where the host has no room, even after an eviction, the request ends here.
+    """
+
+    request: int = fields.integer(most=1 << 20)
+
+
+@attrs.frozen(cache_hash=True)
+class ResumeRequest:
+    """A request that waits on the host gets device memory and its KV again, and gives it to the
+    cache.
+    """
+
+    request: int = fields.integer(most=1 << 20)
+
+
+@attrs.frozen(cache_hash=True)
 class AbortRequest:
     """The client went away: finished if it decodes, released without an insert if it prefills.
 
-    Releases up to 0.5.13 let it compute its prompt first.
+    What waits on the host is forgotten. Releases up to 0.5.13 let it compute its prompt first.
     """
 
     request: int = fields.integer(most=1 << 20)
@@ -227,6 +246,8 @@ REQUEST_OPERATIONS: tuple[type[Any], ...] = (
     DecodeRequest,
     FinishRequest,
     RetractRequest,
+    RetractToHost,
+    ResumeRequest,
     AbortRequest,
 )
 OPERATIONS = CACHE_OPERATIONS + REQUEST_OPERATIONS
@@ -252,6 +273,8 @@ Operation: TypeAlias = (
     | DecodeRequest
     | FinishRequest
     | RetractRequest
+    | RetractToHost
+    | ResumeRequest
     | AbortRequest
 )
 

@@ -69,6 +69,13 @@ class Admitted:
 
 
 @attrs.frozen
+class Retracted:
+    """Whether the host had room for the request's KV; where not, the request has ended."""
+
+    saved: bool = fields.flag(False)
+
+
+@attrs.frozen
 class Done:
     """The operation answers nothing."""
 
@@ -87,11 +94,20 @@ OUTCOMES: tuple[type[Any], ...] = (
     LoadedBack,
     LoadsStarted,
     Admitted,
+    Retracted,
     Done,
     OutOfMemory,
 )
 Outcome: TypeAlias = (
-    Matched | Inserted | Evicted | LoadedBack | LoadsStarted | Admitted | Done | OutOfMemory
+    Matched
+    | Inserted
+    | Evicted
+    | LoadedBack
+    | LoadsStarted
+    | Admitted
+    | Retracted
+    | Done
+    | OutOfMemory
 )
 
 codec: Codec[Any] = Codec("outcome", OUTCOMES)

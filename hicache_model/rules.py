@@ -124,6 +124,7 @@ def _complete_loads(reference: Reference, op: ops.CompleteLoads) -> str | None:
 def _reset(reference: Reference, op: ops.Reset) -> str | None:
     busy = {
         "a request runs": reference.requests,
+        "a retracted request waits": reference.retracted,
         "a lock is held": reference.locks,
         "a host copy is pinned": reference.host_locks,
         "a write is queued or in flight": reference.queued_writes or reference.writes,
@@ -137,6 +138,8 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
     configuration = reference.configuration
     if op.request in reference.requests:
         return f"request {op.request} runs already"
+    if op.request in reference.retracted:
+        return f"request {op.request} was retracted and waits; resume or abort it"
     if len(reference.requests) >= configuration.requests:
         return f"{configuration.requests} requests run already, as many as there are rows"
     if len(op.tokens) >= configuration.context_length:
@@ -210,7 +213,38 @@ def _finish(reference: Reference, running: Running, op: ops.FinishRequest) -> st
     return None
 
 
-def _abort(reference: Reference, running: Running, op: ops.AbortRequest) -> str | None:
+def saves_retracted(reference: Reference) -> bool:
+    """Whether the KV of a retracted request can wait in the host pool."""
+    return (
+        reference.dialect.retracted_kv == "host_pool"
+        and reference.configuration.component == "full"
+    )
+
+
+def _retract_to_host(reference: Reference, running: Running, op: ops.RetractToHost) -> str | None:
+    if not saves_retracted(reference):
+        return "this cache has no place on the host for what is retracted"
+    if running.prefilling:
+        return f"request {op.request} still has prompt to compute; what is kept is what decodes"
+    return None
+
+
+def _resume(reference: Reference, op: ops.ResumeRequest) -> str | None:
+    running = reference.retracted.get(op.request)
+    if running is None:
+        return f"no request {op.request} waits on the host"
+    if len(reference.requests) >= reference.configuration.requests:
+        return f"{len(reference.requests)} requests run already, as many as there are rows"
+    return _no_room(reference, reference.pages(running.computed))
+
+
+def _abort(reference: Reference, op: ops.AbortRequest) -> str | None:
+    if op.request in reference.retracted:
+        return None
+    return _running(_abort_running)(reference, op)
+
+
+def _abort_running(reference: Reference, running: Running, op: ops.AbortRequest) -> str | None:
     if running.prefilling and reference.dialect.abort_in_prefill == "waits":
         return f"request {op.request} computes its prompt before an abort is heard"
     return None
@@ -235,5 +269,7 @@ _RULES: dict[type[Any], Callable[[Reference, Any], str | None]] = {
     ops.DecodeRequest: _running(_decode),
     ops.FinishRequest: _running(_finish),
     ops.RetractRequest: _running(lambda reference, running, op: None),
-    ops.AbortRequest: _running(_abort),
+    ops.RetractToHost: _running(_retract_to_host),
+    ops.ResumeRequest: _resume,
+    ops.AbortRequest: _abort,
 }

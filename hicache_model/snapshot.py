@@ -136,6 +136,15 @@ class Request:
 
 
 @frozen
+class SavedRequest:
+    """A retracted request; its KV is in the slots ``host`` of the host pool, in whole pages."""
+
+    tokens: tuple[int, ...]
+    namespace: str | None
+    host: Slots = attrs.field(default=(), eq=False)
+
+
+@frozen
 class ComponentState:
     """The pools and the order of a component other than full attention; free lists as Snapshot's.
 
@@ -185,6 +194,7 @@ class Snapshot:
     host_kv: Sequence[int] | Mapping[int, int] = ()
     complete: bool = True
     component: ComponentState | None = None
+    retracted: Mapping[int, SavedRequest] = attrs.field(factory=dict)
 
     @property
     def evictable_device_leaves(self) -> frozenset[Path]:

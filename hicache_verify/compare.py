@@ -22,7 +22,7 @@ from hicache_model.observations import (
     hidden,
 )
 from hicache_model.reference import Reference
-from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot
+from hicache_model.snapshot import Node, Path, Request, SavedRequest, Slots, Snapshot
 from hicache_model.tree import TreeNode
 from hicache_verify.compare_components import QuickComponent, explain_components
 from hicache_verify.difference import Difference, Values, explain_values, itself
@@ -90,6 +90,8 @@ class QuickCompare:
         model = self.model
         if (actual.transfers or model.in_flight()) and actual.transfers != model.transfers():
             return False
+        if (actual.retracted or model.retracted) and actual.retracted != model.retracted_views():
+            return False
         if actual.requests.keys() != model.requests.keys():
             return False
         for number, running in model.requests.items():
@@ -133,8 +135,9 @@ class QuickCompare:
                 fine = unwritten or _holds_its_kv(node, due, content, moving, *same)
             if not fine:
                 return False
-        return not actual.complete or all(
-            _row_holds_its_kv(request, content[0]) for request in actual.requests.values()
+        return not actual.complete or (
+            all(_row_holds_its_kv(request, content[0]) for request in actual.requests.values())
+            and all(_is_saved(saved, content[1]) for saved in actual.retracted.values())
         )
 
     def _node_agrees(
@@ -179,6 +182,8 @@ class QuickCompare:
         for request in actual.requests.values():
             own = request.row[request.protected :]
             device += own if page == 1 else _as_pages(own, page)
+        for saved in actual.retracted.values():
+            host += saved.host
         device.sort()
         host.sort()
         return (
@@ -242,6 +247,12 @@ def _row_holds_its_kv(request: Request, content: Bytes) -> bool:
         return request.protected == request.computed
     due = fingerprints(request.namespace, request.tokens)[request.protected : request.computed]
     return tuple(map(content.__getitem__, own)) == due
+
+
+def _is_saved(saved: SavedRequest, content: Bytes) -> bool:
+    """The host has all of a retracted request's KV; the last page may be longer."""
+    due = fingerprints(saved.namespace, saved.tokens)
+    return tuple(map(content.__getitem__, saved.host[: len(due)])) == due
 
 
 def _read_its_prefix(request: Request) -> bool:
@@ -318,6 +329,7 @@ _TOTALS: Values = (
     ("host_free", "conservation", "number of free host slots", len),
     ("transfers", "transition", "transfers in flight", itself),
     ("requests", "transition", "requests", dict),
+    ("retracted", "transition", "requests that wait on the host", dict),
     ("locks", "lock-balance", "locked nodes", itself),
     ("host_locks", "lock-balance", "pinned nodes", itself),
 )

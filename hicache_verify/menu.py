@@ -75,6 +75,8 @@ WEIGHTS: dict[type[Any], int] = {
     ops.DecodeRequest: 8,
     ops.FinishRequest: 6,
     ops.RetractRequest: 4,
+    ops.RetractToHost: 6,
+    ops.ResumeRequest: 8,
     ops.AbortRequest: 4,
 }
 
@@ -129,6 +131,8 @@ def _exists(model: Reference, kind: type[Any]) -> bool:
         return model.dialect.writes_start == "queued"
     if kind is ops.Touch:
         return rules.touches(model)
+    if kind in (ops.RetractToHost, ops.ResumeRequest):
+        return rules.saves_retracted(model)
     return kind is not ops.LockHost or model.dialect.host_pins == "counted"
 
 
@@ -316,7 +320,8 @@ def _prompt(model: Reference, chooser: Chooser) -> Path:
 
 
 def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
-    number = next(n for n in range(len(model.requests) + 1) if n not in model.requests)
+    taken = model.requests.keys() | model.retracted.keys()
+    number = next(n for n in range(len(taken) + 1) if n not in taken)
     path = _prompt(model, chooser)
     tokens = _ragged(model, chooser, path.tokens)
     if chooser.index(2):
@@ -334,6 +339,16 @@ def _of_requests(wanted: Callable[[Any], bool]) -> Callable[[Reference, Chooser]
         return _pick(chooser, numbers) if numbers else None
 
     return pick
+
+
+def _retracted(model: Reference, chooser: Chooser) -> int | None:
+    return _pick(chooser, list(model.retracted)) if model.retracted else None
+
+
+def _living(model: Reference, chooser: Chooser) -> int | None:
+    """One that runs, or that waits on the host to go on."""
+    numbers = [*model.requests, *model.retracted]
+    return _pick(chooser, numbers) if numbers else None
 
 
 _any_request = _of_requests(lambda running: True)
@@ -392,7 +407,9 @@ _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
     ops.DecodeRequest: _decode_request,
     ops.FinishRequest: _of_request(ops.FinishRequest, _decoding),
     ops.RetractRequest: _of_request(ops.RetractRequest, _any_request),
-    ops.AbortRequest: _of_request(ops.AbortRequest, _any_request),
+    ops.RetractToHost: _of_request(ops.RetractToHost, _decoding),
+    ops.ResumeRequest: _of_request(ops.ResumeRequest, _retracted),
+    ops.AbortRequest: _of_request(ops.AbortRequest, _living),
 }
 
 _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
@@ -412,12 +429,20 @@ _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
     ops.CompleteLoads: lambda model: bool(model.started_loads),
     ops.Reset: lambda model: (
         bool(model.tree.by_path)
-        and not (model.requests or model.locks or model.host_locks or model.in_flight())
+        and not (
+            model.requests
+            or model.retracted
+            or model.locks
+            or model.host_locks
+            or model.in_flight()
+        )
     ),
     ops.BeginRequest: lambda model: len(model.requests) < model.configuration.requests,
     ops.ExtendRequest: lambda model: any(r.prefilling for r in model.requests.values()),
     ops.DecodeRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
     ops.FinishRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
     ops.RetractRequest: lambda model: bool(model.requests),
-    ops.AbortRequest: lambda model: bool(model.requests),
+    ops.RetractToHost: lambda model: any(not r.prefilling for r in model.requests.values()),
+    ops.ResumeRequest: lambda model: bool(model.retracted),
+    ops.AbortRequest: lambda model: bool(model.requests or model.retracted),
 }

@@ -15,7 +15,7 @@ import torch
 
 from hicache_impl.sglang.build import Parts, by_layer
 from hicache_impl.sglang.namespaces import namespace_of
-from hicache_model.snapshot import Node, Path, Request, Slots, Snapshot, Transfer
+from hicache_model.snapshot import Node, Path, Request, SavedRequest, Slots, Snapshot, Transfer
 
 MIXED = -1
 """The content of a slot whose buffers do not hold one fingerprint."""
@@ -396,6 +396,7 @@ class Observer:
             self.nodes.strays(),
             self.device_kv.read(fresh),
             self.host_kv.read(fresh),
+            retracted=self._retracted(),
         )
 
     def observe_at(self, paths: Iterable[Path]) -> Snapshot:
@@ -412,6 +413,7 @@ class Observer:
             _contents(self.device_kv, (node.device for node in found)),
             _contents(self.host_kv, (node.host for node in found)),
             complete=False,
+            retracted=self._retracted(),
         )
 
     def _sizes(self) -> tuple[int, int, int, int]:
@@ -525,6 +527,10 @@ class Observer:
             tuple(self._rows[home.req_pool_idx, : request.computed].tolist()),
             request.read,
         )
+
+    def _retracted(self) -> dict[int, SavedRequest]:
+        """Requests whose KV waits on the host; HiRadixCache keeps none."""
+        return {}
 
     def _anchor_of(self, req: Any) -> Any:
         """The node that a request locks."""

@@ -37,6 +37,12 @@ def _bytes(step: Step) -> Iterator[Violation]:
         wrong = [slot for slot, value in own if step.after.device_kv[slot] != value]
         if wrong:
             yield Violation(f"device slots {wrong} of request {number} do not hold its KV")
+    for number, saved in step.after.retracted.items():
+        due = fingerprints(saved.namespace, saved.tokens)
+        pairs = zip(saved.host, due, strict=False)
+        wrong = [slot for slot, value in pairs if step.after.host_kv[slot] != value]
+        if wrong:
+            yield Violation(f"host slots {wrong} of request {number} do not hold its KV")
 
 
 @law(

@@ -25,7 +25,8 @@ def _free_once(step: Step) -> Iterator[Violation]:
 
 @law(
     "single-owner",
-    "A slot has one owner: one node, one request's own row, or the free list.",
+    "A slot has one owner: one node, one request's own row or what is kept of it on the host, or "
+    "the free list.",
     taught_by="SGLang #35769, #35501",
 )
 def _single_owner(step: Step) -> Iterator[Violation]:
@@ -102,4 +103,12 @@ def _lengths_agree(step: Step) -> Iterator[Violation]:
             yield Violation(
                 f"request {number} has computed {request.computed} tokens and has "
                 f"{len(request.row)} slots"
+            )
+    page = step.configuration.page_size
+    for number, saved in step.after.retracted.items():
+        due = -(-len(saved.tokens) // page) * page
+        if len(saved.host) != due:
+            yield Violation(
+                f"request {number} waits with {len(saved.tokens)} tokens on the host and has "
+                f"{len(saved.host)} slots there, not {due}"
             )

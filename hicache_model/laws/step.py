@@ -18,7 +18,7 @@ from hicache_model.snapshot import Node, Path, Slots, Snapshot
 FREE = "the free list"
 
 Owner: TypeAlias = Path | int | str
-"""A node, by its path; a running request, by its number; or ``FREE``."""
+"""A node, by its path; a request, by its number; or ``FREE``."""
 
 Owners: TypeAlias = dict[int, list[Owner]]
 
@@ -81,6 +81,9 @@ class Step:
         for path, node in self.family.nodes.items():
             for slot in node.host or ():
                 owners.setdefault(slot, []).append(path)
+        for number, saved in self.after.retracted.items():
+            for slot in saved.host:
+                owners.setdefault(slot, []).append(number)
         return owners
 
 

@@ -6,8 +6,8 @@ differently on purpose from ``dialects``. Transfers finish when an operation say
 
 Each file is one class that builds on the one before, so that nothing calls upwards: ``facts``,
 ``derived``, ``host``, ``writes``, ``eviction``, ``lookup``, ``locks``, ``loads``, ``requests``,
-``shown``, ``reference``. What an operation does, ``_op_`` and its name, is in the file that it is
-about.
+``retraction``, ``shown``, ``reference``. What an operation does, ``_op_`` and its name, is in the
+file that it is about.
 """
 
 from hicache_model.reference.loads import STARTED_LOADS

@@ -148,7 +148,8 @@ class Derived(CacheFacts):
     def host_free(self) -> int:
         if self.tree.changed:
             self.settle()
-        return self.configuration.host_slots - self._totals[3]
+        waiting = sum(self.pages(running.computed) for running in self.retracted.values())
+        return self.configuration.host_slots - self._totals[3] - waiting
 
     def totals(self) -> tuple[int, int, int, int, int, int]:
         """Evictable and protected size, leaves on the device and the host, free in each, tokens."""

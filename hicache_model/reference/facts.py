@@ -37,6 +37,8 @@ class CacheFacts:
         self.queued_loads: list[TreeNode] = []
         self.started_loads: list[tuple[TreeNode, ...]] = []
         self.requests: dict[int, Running] = {}
+        self.retracted: dict[int, Running] = {}
+        self.arrived_writes = self.arrived_loads = 0  # the oldest, done and not noticed yet
         self.locks: list[TreeNode] = []
         self.host_locks: list[Pin] = []
         self.load_pins: dict[TreeNode, Pin] = {}

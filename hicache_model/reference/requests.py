@@ -68,12 +68,6 @@ class Requests(Loads):
         running = self.requests.pop(op.request)
         path = self._insert_running(running, running.inserted)
         self.component.inserted_by(running, path)
-        if self.dialect.prompt_boundary == "split" and self.configuration.component == "full":
-            prompt = self.tree.whole_pages(
-                running.namespace, running.tokens[: min(running.prompt_length, running.computed)]
-            )
-            if 0 < len(prompt.tokens) < len(path.tokens):
-                self._insert_path(prompt, running.priority + 1, len(prompt.tokens))
         if self.dialect.finished_request == "matches_again":
             self._find(path)
         self._release(running)
@@ -140,6 +134,12 @@ class Requests(Loads):
         length = self.component.insert_length(running)
         path = self.tree.whole_pages(running.namespace, running.tokens[:length])
         self._insert_path(path, running.priority, counted, running.freed, running.protected)
+        if self.dialect.prompt_boundary == "split" and self.configuration.component == "full":
+            prompt = self.tree.whole_pages(
+                running.namespace, running.tokens[: running.prompt_length]
+            )
+            if 0 < len(prompt.tokens) < len(path.tokens):
+                self._insert_path(prompt, running.priority + 1, len(prompt.tokens))
         return path
 
     def _release(self, running: Running) -> None:

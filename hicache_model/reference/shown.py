@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hicache_model.notes import Running
-from hicache_model.reference.requests import Requests
-from hicache_model.snapshot import Node, Path, Request, Snapshot, Transfer
+from hicache_model.reference.retraction import Retraction
+from hicache_model.snapshot import Node, Path, Request, SavedRequest, Snapshot, Transfer
 from hicache_model.tree import TreeNode
 
 
-class Shown(Requests):
+class Shown(Retraction):
     """Changes nothing."""
 
     def snapshot(self) -> Snapshot:
@@ -27,6 +27,7 @@ class Shown(Requests):
             host_free=(0,) * self.host_free(),
             transfers=self.transfers(),
             requests=self.request_views(),
+            retracted=self.retracted_views(),
             locks=locks,
             host_locks=host_locks,
             component=self.component.state(),
@@ -83,6 +84,12 @@ class Shown(Requests):
 
     def request_views(self) -> dict[int, Request]:
         return {number: self._request_view(r) for number, r in self.requests.items()}
+
+    def retracted_views(self) -> dict[int, SavedRequest]:
+        return {
+            number: SavedRequest(waiting.tokens, waiting.namespace)
+            for number, waiting in self.retracted.items()
+        }
 
     def _request_view(self, running: Running) -> Request:
         anchor = None if running.anchor is self.tree.root else running.anchor

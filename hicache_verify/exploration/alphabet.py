@@ -60,7 +60,8 @@ def _of_tokens(
             yield ops.Lock(tokens, namespace)
             yield ops.LockHost(tokens, namespace)
     if "requests" in bound.extras and len(model.requests) < REQUESTS:
-        number = next(n for n in range(REQUESTS) if n not in model.requests)
+        taken = model.requests.keys() | model.retracted.keys()
+        number = next(n for n in range(len(taken) + 1) if n not in taken)
         for priority, chunk in product(_priorities(bound), _chunks(model, len(tokens))):
             yield ops.BeginRequest(number, tokens, chunk, namespace, priority)
 
@@ -112,6 +113,7 @@ def _of_requests(model: Reference, bound: Bound, path: Operations) -> Iterator[O
     endings: tuple[Callable[[int], Any], ...] = (
         ops.FinishRequest,
         ops.RetractRequest,
+        ops.RetractToHost,
         ops.AbortRequest,
     )
     for number, running in model.requests.items():
@@ -120,6 +122,9 @@ def _of_requests(model: Reference, bound: Bound, path: Operations) -> Iterator[O
             yield from (ops.ExtendRequest(number, chunk) for chunk in _chunks(model, left))
         yield from (ops.DecodeRequest(number, token) for token in range(1, fresh + 1))
         yield from (end(number) for end in endings)
+    for number in model.retracted:
+        yield ops.ResumeRequest(number)
+        yield ops.AbortRequest(number)
 
 
 # -- tokens ----------------------------------------------------------------------------------------

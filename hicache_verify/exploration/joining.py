@@ -46,18 +46,24 @@ def _of_model(model: Reference) -> object:
         )
         for node in nodes
     ]
-    requests = [(number, _of_request(r)) for number, r in sorted(model.requests.items())]
+    requests = [
+        [(number, _of_request(r)) for number, r in sorted(some.items())]
+        for some in (model.requests, model.retracted)
+    ]
     beside = model.component.state(), [model.component.key(node) for node in nodes]
     return facts, _orders(nodes), model.transfers(), _held(model), requests, beside
 
 
 def _held(model: Reference) -> object:
-    """Locks, pins with the place where they begin, and host copies that may be reclaimed first."""
+    """Locks, pins with the place where they begin, host copies that may be reclaimed first, and
+    how many transfers are done that were not noticed.
+    """
     return (
         sorted(node.path.order() for node in model.locks),
         sorted((pin.node.path.order(), pin.start) for pin in model.host_locks),
         sorted((pin.node.path.order(), pin.start) for pin in model.load_pins.values()),
         [node.path.order() for node in model.duplicates],
+        (model.arrived_writes, model.arrived_loads),
     )
 
 
@@ -89,6 +95,7 @@ def _of_target(shown: Snapshot) -> object:
         tuple(shown.host_free),
         [(transfer.device, transfer.host, transfer.arrived) for transfer in shown.transfers],
         [request.row for _, request in sorted(shown.requests.items())],
+        [saved.host for _, saved in sorted(shown.retracted.items())],
         _content(shown.device_kv),
         _content(shown.host_kv),
         _of_component(shown),

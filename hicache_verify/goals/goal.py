@@ -26,13 +26,15 @@ class BadGoal(ValueError):
 class Where:
     """Where a goal can be reached: write policies, a least page size, one value of a dialect.
 
-    ``eviction_policy`` is the only one that it can be reached under; None for any.
+    ``eviction_policy`` and ``component`` are the only ones that it can be reached with; None for
+    any.
     """
 
     write_policies: tuple[str, ...] = WRITE_POLICIES
     least_page_size: int = 1
     dialect: tuple[str, str] | None = None
     eviction_policy: str | None = None
+    component: str | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.write_policies or not set(self.write_policies) <= set(WRITE_POLICIES):
@@ -46,6 +48,7 @@ class Where:
             cell.write_policy in self.write_policies
             and cell.page_size >= self.least_page_size
             and self.eviction_policy in (None, cell.eviction_policy)
+            and self.component in (None, cell.component)
             and getattr(dialect, name) == value
         )
 
@@ -55,6 +58,8 @@ class Where:
             words.append(f"pages of {self.least_page_size} tokens or more")
         if self.eviction_policy is not None:
             words.append(self.eviction_policy)
+        if self.component is not None:
+            words.append(f"component {self.component}")
         if self.dialect is not None:
             words.append(f"{self.dialect[0]}: {self.dialect[1]}")
         return "; ".join(words) or "everywhere"

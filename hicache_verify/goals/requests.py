@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hicache_model import operations as ops
 from hicache_model.definitions import is_on_path
 from hicache_model.outcomes import Admitted
 from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
-from hicache_verify.goals.goal import Goal, Where, some_node, state
+from hicache_verify.goals.goal import Goal, Test, Where, some_node, state
 from hicache_verify.goals.moment import LOADING, Asked, Moment
 
 PAGED = Where(least_page_size=2)
-ENDS = (ops.FinishRequest, ops.AbortRequest, ops.RetractRequest)
+ENDS = (ops.FinishRequest, ops.AbortRequest, ops.RetractRequest, ops.RetractToHost)
 
 
 def _asked(moment: Moment) -> Asked:
     """The request of the operation, as it was before."""
     number: int = moment.operation.request  # type: ignore[union-attr]
     return moment.before.requests[number]
+
+
+def _ran(test: Callable[[Asked, Moment], bool]) -> Test:
+    """Of the operation's request, if it did not wait on the host."""
+
+    def holds(moment: Moment) -> bool:
+        asked = moment.before.requests.get(moment.operation.request)  # type: ignore[union-attr]
+        return asked is not None and test(asked, moment)
+
+    return holds
 
 
 def _shared(node: TreeNode) -> bool:
@@ -68,9 +80,8 @@ def _opens_a_page(moment: Moment) -> bool:
     return moment.model.page_size > 1 and _asked(moment).computed % moment.model.page_size == 0
 
 
-def _load_in_flight(moment: Moment) -> bool:
-    anchor = _asked(moment).anchor
-    old = None if anchor is None else moment.before.nodes.get(anchor)
+def _load_in_flight(asked: Asked, moment: Moment) -> bool:
+    old = None if asked.anchor is None else moment.before.nodes.get(asked.anchor)
     return old is not None and old.transfer in LOADING
 
 
@@ -130,7 +141,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a request that ends within a page",
         "conservation, free-once, #34067",
-        lambda moment: _asked(moment).computed % moment.model.page_size != 0,
+        _ran(lambda asked, moment: asked.computed % moment.model.page_size != 0),
         PAGED,
         ENDS,
     ),
@@ -143,32 +154,32 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a request aborted between two chunks",
         "conservation, lock-balance",
-        lambda moment: _asked(moment).prefilling,
+        _ran(lambda asked, moment: asked.prefilling),
         Where(dialect=("abort_in_prefill", "releases")),
         (ops.AbortRequest,),
     ),
     Goal(
         "a request aborted while it decodes",
         "conservation",
-        lambda moment: not _asked(moment).prefilling,
+        _ran(lambda asked, moment: not asked.prefilling),
         by=(ops.AbortRequest,),
     ),
     Goal(
         "a request retracted between two chunks",
         "conservation, lock-balance",
-        lambda moment: _asked(moment).prefilling,
+        _ran(lambda asked, moment: asked.prefilling),
         by=(ops.RetractRequest,),
     ),
     Goal(
         "a request retracted while it decodes",
         "conservation, lock-balance",
-        lambda moment: not _asked(moment).prefilling,
+        _ran(lambda asked, moment: not asked.prefilling),
         by=(ops.RetractRequest,),
     ),
     Goal(
         "a request that ends while its load is in flight",
         "pinned-until-ack, lock-balance, #27631",
-        _load_in_flight,
+        _ran(_load_in_flight),
         by=ENDS,
     ),
 )

@@ -153,6 +153,8 @@ HIRADIX = Form(
     },
     lacks={
         ops.StartWrites: "HiRadixCache queues no writes that could be started",
+        ops.RetractToHost: "HiRadixCache keeps nothing of a retracted request on the host",
+        ops.ResumeRequest: "HiRadixCache keeps nothing of a retracted request on the host",
         ops.Touch: "HiRadixCache's scheduler touches no prefixes of waiting requests",
     },
 )

@@ -108,6 +108,8 @@ def besides(snapshot: Snapshot, width: int) -> list[str]:
             f" {request.computed} computed, {request.protected} of them the tree's,"
             f" holds {words.path_text(request.anchor, 30)}"
         )
+    for number, saved in sorted(snapshot.retracted.items()):
+        lines.append(f"request {number}: {words.tokens_text(saved.tokens, 40)}, waits on the host")
     lines += [
         f"{word} for a node that left the tree" for word in words.moving(snapshot).get(None, ())
     ]

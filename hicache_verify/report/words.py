@@ -60,6 +60,7 @@ _OUTCOMES = {
     outcomes.Evicted: "{o.tokens} freed",
     outcomes.LoadedBack: "{o.tokens} queued for loading",
     outcomes.Admitted: "{o.device_length} from the GPU, {o.loaded_length} loaded from the host",
+    outcomes.Retracted: "saved on the host: {o.saved}",
     outcomes.OutOfMemory: "out of memory: {o.needed} needed",
     outcomes.Done: "done",
 }

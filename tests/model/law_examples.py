@@ -12,7 +12,7 @@ from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
 from hicache_model.laws import Step
 from hicache_model.outcomes import Evicted, Matched, OutOfMemory
-from hicache_model.snapshot import Node, Path, Request, Snapshot
+from hicache_model.snapshot import Node, Path, Request, SavedRequest, Snapshot
 from tests.verify.mimic import Mimic
 
 WRITE_THROUGH = Configuration("write_through")
@@ -162,6 +162,23 @@ def other_content(field: str, path: Path) -> Change:
     return after(**{field: changed})
 
 
+def retracted(tokens: tuple[int, ...], slots: int, content: int | None = None) -> Change:
+    """A request waits in so many slots of the host that were free; what lies in the first."""
+
+    def host_kv(snapshot: Snapshot) -> dict[int, int]:
+        due = fingerprints(None, tokens)
+        there = dict(zip(snapshot.host_free, due, strict=False))
+        if content is not None:
+            there[snapshot.host_free[0]] = content
+        return {**_mapping(snapshot.host_kv), **there}
+
+    return after(
+        host_kv=host_kv,
+        retracted=lambda s: {0: SavedRequest(tokens, None, tuple(s.host_free[:slots]))},
+        host_free=lambda s: s.host_free[slots:],
+    )
+
+
 # -- the examples ----------------------------------------------------------------------------------
 
 
@@ -284,6 +301,15 @@ def _memory() -> Iterator[Example]:
         after(host_free=lambda s: (*s.host_free, *(node(s, ONE).host or ()))),
     )
     yield Example(
+        "a host slot of a retracted request is free",
+        "single-owner",
+        CHAIN,
+        all_of(
+            retracted((5,), 1),
+            after(host_free=lambda s: (*s.host_free, *s.retracted[0].host)),
+        ),
+    )
+    yield Example(
         "a request reads other slots than the tree's",
         "single-owner",
         (*BACKED_UP, ops.BeginRequest(0, (1, 2), 1)),
@@ -313,6 +339,12 @@ def _memory() -> Iterator[Example]:
                 }
             ),
         ),
+    )
+    yield Example(
+        "a retracted request with fewer host slots than tokens",
+        "lengths-agree",
+        CHAIN,
+        retracted((5, 6), 1),
     )
     yield Example(
         "a request's row shorter than what it computed",
@@ -365,6 +397,9 @@ def _content() -> Iterator[Example]:
         after(device_kv=lambda s: {**_content_of(s), s.requests[0].row[0]: 5}),
     )
     yield Example(
+        "stale host KV of a retracted request", "bytes", CHAIN, retracted((5,), 1, content=7)
+    )
+    yield Example(
         "a forward pass reads other KV",
         "read-after-load",
         PREFILLING,
@@ -396,8 +431,12 @@ def _content() -> Iterator[Example]:
 
 
 def _content_of(snapshot: Snapshot) -> dict[int, int]:
-    assert isinstance(snapshot.device_kv, dict)
-    return snapshot.device_kv
+    return _mapping(snapshot.device_kv)
+
+
+def _mapping(content: Any) -> dict[int, int]:
+    assert isinstance(content, dict)
+    return content
 
 
 def _effects() -> Iterator[Example]:

@@ -32,6 +32,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "loaded_length": LENGTH,
     "needed": LENGTH,
     "started": st.booleans(),
+    "saved": st.booleans(),
     "component": st.sampled_from(COMPONENTS),
     "component_host_length": LENGTH,
     "component_tokens": LENGTH,

@@ -16,7 +16,7 @@ from hicache_model.definitions import (
     protected_size,
 )
 from hicache_model.dialects import HIRADIX, UNIFIED, Dialect
-from hicache_model.outcomes import Admitted, Evicted, Inserted, LoadedBack, Matched
+from hicache_model.outcomes import Admitted, Evicted, Inserted, LoadedBack, Matched, Retracted
 from hicache_model.reference import Reference
 from hicache_model.rules import refusal
 from hicache_model.snapshot import Node, Path
@@ -57,7 +57,8 @@ def assert_kept_as_defined(model: Reference) -> None:
     on_device = sum(n.length for n in nodes if n.on_device)
     assert model.device_free() == configuration.device_slots - on_device - rows >= 0
     on_host = sum(n.length for n in nodes if n.on_host)
-    assert model.host_free() == configuration.host_slots - on_host >= 0
+    waiting = sum(-(-r.computed // page) * page for r in model.retracted.values())
+    assert model.host_free() == configuration.host_slots - on_host - waiting >= 0
 
 
 def assert_held_as_counted(model: Reference) -> None:
@@ -379,6 +380,58 @@ class TestWaitingPrefix:
     ) -> None:
         model = Reference(Configuration("write_back", policy), Dialect.of(release, cache))
         assert refusal(model, ops.Touch((1,))) is not None
+
+
+class TestRetractionToTheHost:
+    def of(self, policy: str = "write_back", host: int = 8) -> Reference:
+        sizes = Configuration(policy, device_slots=8, host_slots=host)
+        return Reference(sizes, Dialect.of("0.5.23", "unified"))
+
+    def test_keeps_what_no_eviction_takes_until_it_resumes(self) -> None:
+        model = self.of()
+        do(model, ops.BeginRequest(0, (1, 2), 2), ops.DecodeRequest(0, 3))
+        assert model.apply(ops.RetractToHost(0)) == Retracted(saved=True)
+        do(model, ops.EvictHost(8))
+        assert (model.host_free(), model.device_free(), model.requests) == (5, 6, {})
+        do(model, ops.ResumeRequest(0))
+        assert (model.host_free(), model.requests[0].protected) == (8, 3)
+        assert nodes(model) == [(1, 2), (1, 2, 3)]
+        assert node_at(model, 1, 2).priority == 1  # the prompt outlives the output here, too
+
+    def test_makes_room_by_evicting_as_much_as_it_needs(self) -> None:
+        model = self.of(host=3)
+        do(model, ops.Insert((5,)), ops.Insert((6,)), ops.Insert((7,)), ops.EvictDevice(3))
+        do(model, ops.BeginRequest(0, (1,), 1))
+        assert model.apply(ops.RetractToHost(0)) == Retracted(saved=True)
+        assert (6,) in nodes(model)
+        assert (5,) not in nodes(model)
+
+    def test_ends_the_request_where_the_host_has_no_room(self) -> None:
+        model = self.of(host=1)
+        do(model, ops.BeginRequest(0, (1, 2), 2))
+        assert model.apply(ops.RetractToHost(0)) == Retracted(saved=False)
+        assert refusal(model, ops.ResumeRequest(0)) is not None
+        assert node_at(model, 1, 2).lock_ref == 0
+
+    def test_leaves_nothing_of_what_is_aborted(self) -> None:
+        model = self.of()
+        do(model, ops.BeginRequest(0, (1, 2), 2), ops.RetractToHost(0))
+        assert refusal(model, ops.BeginRequest(0, (3,), 1)) is not None
+        do(model, ops.AbortRequest(0))
+        assert (model.host_free(), model.retracted) == (8, {})
+
+    def test_waits_for_the_writes_that_were_started_before(self) -> None:
+        model = self.of("write_through")
+        do(model, ops.BeginRequest(0, (1,), 1), ops.Insert((2,)), ops.StartWrites())
+        do(model, ops.RetractToHost(0), ops.CompleteWrites(1))
+        assert not model.writes
+
+    @pytest.mark.parametrize(("release", "component"), [("0.5.21", "full"), ("0.5.23", "swa")])
+    def test_is_refused_where_no_server_does_it(self, release: str, component: str) -> None:
+        configuration = Configuration(component=component)
+        model = Reference(configuration, Dialect.of(release, "unified"))
+        do(model, ops.BeginRequest(0, (1,), 1))
+        assert refusal(model, ops.RetractToHost(0)) is not None
 
 
 class TestRequest:

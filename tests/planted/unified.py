@@ -336,6 +336,52 @@ _TABLE = (
 """,
     ),
     planted(
+        "retracted_kv_is_kept_after_it_was_restored",
+        BACK,
+        ("conservation", "single-owner", "no-crash"),
+        CACHE,
+        """
+@@ restore_kv_cache
+         completion.finish_event.synchronize()
+-        self.discard_kv_cache_backup(backup)
++        pass
+""",
+    ),
+    planted(
+        "retraction_does_not_wait_for_its_copy",
+        THROUGH,
+        ("bytes", "lock-balance"),
+        CACHE,
+        """
+@@ backup_kv_cache
+-            completion.finish_event.synchronize()
+         except Exception:
+""",
+    ),
+    planted(
+        "abort_leaves_what_waits_on_the_host",
+        BACK,
+        ("conservation",),
+        COMMON,
+        """
+@@ discard_kv_cache_backup
+-    unified_cache.discard_kv_cache_backup(req.kv.retraction_backup)
+-    req.kv.retraction_backup = None
++    req.kv.retraction_backup = None
+""",
+    ),
+    planted(
+        "retraction_keeps_one_token_less",
+        BACK,
+        ("bytes", "lengths-agree", "transition"),
+        CACHE,
+        """
+@@ _retraction_device_transfers
+-        num_tokens = req.seqlen - 1
++        num_tokens = req.seqlen - 2
+""",
+    ),
+    planted(
         "checkpoint_keeps_the_old_lock",
         BACK,
         ("lock-balance",),

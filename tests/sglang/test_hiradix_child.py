@@ -29,7 +29,7 @@ from hicache_model import operations as ops
 from hicache_model import outcomes
 from hicache_model.configuration import Configuration
 from hicache_model.fingerprint import fingerprints
-from hicache_model.snapshot import Node, Path, Snapshot
+from hicache_model.snapshot import Node, Path, SavedRequest, Snapshot
 from tests.processes import ROOT
 
 FAST = ("0.5.10.post1", "0.5.18")
@@ -156,6 +156,7 @@ class Reporter:
             "ticks": {self.path(p): n.last_access for p, n in seen.nodes.items()},
             "transfers": [self.transfer(t) for t in seen.transfers],
             "requests": {str(k): self.request(r, seen) for k, r in seen.requests.items()},
+            "retracted": {str(k): self.saved(r, seen) for k, r in seen.retracted.items()},
             "locks": [self.path(p) for p in seen.locks],
             "host locks": [self.path(p) for p in seen.host_locks],
             "strays": list(seen.strays),
@@ -204,6 +205,13 @@ class Reporter:
             words.append("wrong bytes")
         return ", ".join(words)
 
+    def saved(self, saved: SavedRequest, seen: Snapshot) -> str:
+        due = fingerprints(saved.namespace, saved.tokens)
+        found = tuple(seen.host_kv[slot] for slot in saved.host[: len(due)])
+        return f"{len(saved.tokens)} in {len(saved.host) // self.page}" + (
+            "" if found == due else ", wrong bytes"
+        )
+
     def faults(self, seen: Snapshot) -> Iterator[str]:
         if _fields(self.target.observe(fresh=True)) != _fields(seen):
             yield "a fresh observation differs from the remembered one"
@@ -233,6 +241,7 @@ class Reporter:
         if sorted([*seen.device_free, *owned]) != list(range(first, first + count)):
             yield f"device pages {_doubtful(Counter([*seen.device_free, *owned]), first, count)}"
         host = [slot for n in nodes for slot in n.host or ()]
+        host += [slot for saved in seen.retracted.values() for slot in saved.host]
         if sorted([*seen.host_free, *host]) != list(range(self.target.configuration.host_slots)):
             yield "a host slot is lost or has two owners"
 

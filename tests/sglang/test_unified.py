@@ -14,6 +14,7 @@ from hicache_impl.sglang.errors import WrongCore
 from hicache_impl.sglang.releases import KNOWN_UNIFIED, Range, host_may_be_smaller
 from hicache_impl.sglang.unified.build import refuse_other_core
 from hicache_model.operations import (
+    AbortRequest,
     BeginRequest,
     CompleteLoads,
     CompleteWrites,
@@ -29,21 +30,23 @@ from hicache_model.operations import (
     Match,
     Operation,
     Reset,
+    ResumeRequest,
     RetractRequest,
+    RetractToHost,
     StartLoads,
     StartWrites,
     Touch,
     Unlock,
     UnlockHost,
 )
-from hicache_model.outcomes import Admitted, Done, Evicted, Inserted, LoadedBack, Matched
+from hicache_model.outcomes import Admitted, Done, Evicted, Inserted, LoadedBack, Matched, Retracted
 from tests.processes import command
 from tests.sglang.test_hiradix_child import Step, pages, run, sizes
 
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 NEWEST = KNOWN_UNIFIED[-1]
 PROMPT_AGAIN = Range(since="0.5.20")
-TOUCHED = Range(since="0.5.22")
+TOUCHED = KEEPS_RETRACTED = Range(since="0.5.22")
 LOADS_UNPINNED = Range(before="0.5.14")
 LEAVES_ONLY = Range(before="0.5.18")
 AT_ONCE = Range(before="0.5.21")
@@ -298,6 +301,42 @@ class TestWaitingPrefix:
             "1 2": "device host? lock=1 hits=1",
         }
         assert done.nodes == {"1": "device host hits=1", "1 2": "device host hits=1 D"}
+
+
+@pytest.mark.parametrize("version", [v for v in SOUND if v in KEEPS_RETRACTED])
+@each_page
+class TestRetractionToTheHost:
+    def test_keeps_the_kv_through_evictions_until_it_resumes(self, version: str, page: int) -> None:
+        begun = BeginRequest(0, pages(page, 1, 2), 2 * page), DecodeRequest(0, 3 * page)
+        gone = RetractToHost(0), EvictDevice(8 * page), EvictHost(12 * page)
+        *_, kept, resumed, done = play(
+            version, page, BACK, *begun, *gone, ResumeRequest(0), FinishRequest(0)
+        )
+        waits = {"0": f"{2 * page + 1} in 3"}
+        assert (kept["retracted"], kept.nodes, kept["host free"]) == (waits, {}, 9)
+        assert (resumed["retracted"], resumed["host free"]) == ({}, 12)
+        assert resumed["requests"]["0"].startswith(f"{2 * page + 1} of {2 * page + 1}, protected")
+        assert done["device free"] == (5 if page == 1 else 6)
+
+    def test_gives_the_tree_what_it_has_not_and_frees_the_rest(
+        self, version: str, page: int
+    ) -> None:
+        begun = BeginRequest(0, pages(page, 1, 2), 2 * page), RetractToHost(0)
+        *_, resumed = play(version, page, BACK, *begun, ResumeRequest(0))
+        assert resumed.nodes == {"1 2": "device lock=1"}
+        assert resumed["device free"] == 6
+
+    def test_ends_the_request_where_the_host_is_full(self, version: str, page: int) -> None:
+        script = BeginRequest(0, pages(page, 1, 2), 2 * page), RetractToHost(0)
+        *_, ended = play(version, page, BACK, *script, host=1)
+        assert ended.outcome == Retracted(saved=False)
+        assert (ended["retracted"], ended["requests"]) == ({}, {})
+        assert ended.nodes == {"1 2": "device D"}
+
+    def test_frees_the_host_of_what_is_aborted(self, version: str, page: int) -> None:
+        begun = BeginRequest(0, pages(page, 1, 2), 2 * page), RetractToHost(0)
+        *_, waiting, aborted = play(version, page, BACK, *begun, AbortRequest(0))
+        assert (waiting["host free"], aborted["host free"]) == (10, 12)
 
 
 def test_another_core_than_the_one_asked_for_is_refused() -> None:

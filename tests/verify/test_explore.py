@@ -151,7 +151,11 @@ def test_with_all_extras_every_operation_is_tried() -> None:
     tried.update(letters(gone))
     through = SMALL.with_(write_policy="write_through")
     tried.update(letters((Insert((1,)),), through))
-    tried.update(letters((Insert((1,)),), through, Dialect.of("0.5.23", "unified")))
+    newest = Dialect.of("0.5.23", "unified")
+    decoding = ops.BeginRequest(0, (1,), 1)
+    tried.update(letters((Insert((1,)),), through, newest))
+    tried.update(letters((decoding,), through, newest))
+    tried.update(letters((decoding, ops.RetractToHost(0)), through, newest))
     assert {type(op) for op in tried} == set(ops.OPERATIONS)
     for name in ("namespace", "priority", "chunked"):
         assert any(getattr(op, name, None) for op in tried)
@@ -222,7 +226,10 @@ FACTS: dict[type, str] = {
     Segment: "node start",
     Pin: "node start",
 }
-HELD = "requests locks host_locks load_pins duplicates writes queued_writes queued_loads"
+HELD = (
+    "requests retracted locks host_locks load_pins duplicates writes queued_writes queued_loads "
+    "arrived_writes arrived_loads"
+)
 
 
 def test_a_new_fact_of_the_model_is_not_forgotten() -> None:

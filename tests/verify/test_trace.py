@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said_in_one_line(
     message = str(caught.value)
     assert words in message
     assert "\n" not in message
-    assert len(message) < 400
+    assert len(message) < 440
     assert (caught.value.path, caught.value.line) == (str(path), line)
     assert message.startswith(f"{path}: line {line}: " if line else f"{path}: ")
 

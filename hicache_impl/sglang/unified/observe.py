@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hicache_impl.sglang.observe import Nodes, Observer, PathOf, Seen, named, slots_of
-from hicache_model.snapshot import Path, Transfer
+from hicache_impl.sglang.observe import Nodes, Observer, PathOf, Running, Seen, named, slots_of
+from hicache_model.snapshot import Path, SavedRequest, Transfer
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.unified.calls import Calls
@@ -94,6 +94,10 @@ class UnifiedObserver(Observer):
 
     calls: Calls
 
+    def __init__(self, calls: Calls, *args: Any, retracted: Mapping[int, Running]) -> None:
+        super().__init__(calls, *args)
+        self.retracted = retracted
+
     def _make_nodes(self) -> Nodes:
         return UnifiedNodes(self.calls)
 
@@ -159,6 +163,9 @@ class UnifiedObserver(Observer):
 
     # -- requests and locks
 
+    def _retracted(self) -> dict[int, SavedRequest]:
+        return {number: _saved(waiting) for number, waiting in self.retracted.items()}
+
     def _anchor_of(self, req: Any) -> Any:
         return self.calls.node_or_none(req.last_node)
 
@@ -169,3 +176,8 @@ class UnifiedObserver(Observer):
         ongoing = self.cache.ongoing_load_back.values()
         loads = [pin for load in ongoing for pin in self.calls.pins_of_load(load)]
         return [n for held in (*self.host_locks, *loads) for n in self.calls.pinned_nodes(held)]
+
+
+def _saved(waiting: Running) -> SavedRequest:
+    kept = slots_of(waiting.req.kv.retraction_backup.host_indices)
+    return SavedRequest(waiting.tokens, waiting.namespace, kept)

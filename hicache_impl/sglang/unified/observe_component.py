@@ -59,8 +59,8 @@ class ComponentNodes(UnifiedNodes):
 class WithComponent(UnifiedObserver):
     """As the observer that it is mixed into, with the component's pools and transfers."""
 
-    def __init__(self, calls: Calls, *args: Any) -> None:
-        super().__init__(calls, *args)
+    def __init__(self, calls: Calls, *args: Any, **more: Any) -> None:
+        super().__init__(calls, *args, **more)
         self.parts = _component(calls)
         keys, values = self.parts.device_kv
         self._addresses = {buffer.data_ptr() for buffer in (*keys, *values)}

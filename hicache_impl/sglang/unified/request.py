@@ -32,6 +32,7 @@ class Kv:
     mamba_next_track_idx: int | None = None
     mamba_last_track_idx: int | None = None
     swa_evicted_seqlen: int = 0  # by this name up to 0.5.20
+    retraction_backup: Any = None
 
     @property
     def holds_kv(self) -> bool:
@@ -124,6 +125,11 @@ class Req:
     def finished(self) -> bool:
         return bool(self.done)
 
+    @property
+    def seqlen(self) -> int:
+        """With the token that was sampled last, which has no KV yet and is nowhere here."""
+        return len(self.origin_input_ids) + len(self.output_ids) + 1
+
     def owned_kv_len(self) -> int:
         return int(self.home.kv_committed_len)
 
@@ -146,6 +152,11 @@ class LockedReq(Req):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.lock: Any = None
+
+    def starts_at(self, root: Any) -> None:
+        """Nothing that it has is the tree's (_bind_root_prefix of disaggregation/decode.py)."""
+        self.last_node, self.lock, self.prefix_len = root, None, 0
+        self.kv.cache_protected_len = self.kv.cache_inserted_len = 0
 
 
 class PrefixReq(Req):

@@ -9,16 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hicache_impl.sglang.scheduling import OneByOne, Running
-from hicache_impl.sglang.unified.request import Req
+from hicache_impl.sglang.unified.request import LockedReq, Req
 from hicache_impl.sglang.unified.request_states import RequestStates
 from hicache_model import operations as op
-from hicache_model.outcomes import Admitted, Done, OutOfMemory
+from hicache_model.outcomes import Admitted, Done, OutOfMemory, Retracted
 from hicache_model.snapshot import Slots
 
 if TYPE_CHECKING:
     from hicache_impl.sglang.forward import Forward
     from hicache_impl.sglang.observe import Buffers
     from hicache_impl.sglang.unified.calls import Calls
+
+
+HOST_POOL = "host_pool"
+"""--disaggregation-decode-retraction-backup"""
 
 
 class Scheduler(OneByOne):
@@ -28,6 +32,7 @@ class Scheduler(OneByOne):
 
     def __init__(self, calls: Calls, device_kv: Buffers, forward: Forward) -> None:
         super().__init__(calls, device_kv, forward)
+        self.retracted: dict[int, Running] = {}
         component = calls.parts.component
         self.states = RequestStates(calls) if component and component.has_states else None
 
@@ -61,6 +66,53 @@ class Scheduler(OneByOne):
         self.running[o.request] = request
         loaded_length = req.prefix_len - device_length
         return self._extend(request, o.chunk) or Admitted(device_length, loaded_length)
+
+    def retract_to_host(self, o: op.RetractToHost) -> Retracted:
+        """release_req of schedule_batch.py, in a server that only decodes."""
+        request = self.running[o.request]
+        saved: bool = self.calls.common.backup_kv_cache(request.req, *self._pools, HOST_POOL)
+        self._release(o.request, keep=False)
+        if saved:
+            self.retracted[o.request] = request
+        return Retracted(saved)
+
+    def resume(self, o: op.ResumeRequest) -> Done | OutOfMemory:
+        """resume_retracted_reqs of disaggregation/decode.py, and the batch in which it goes on."""
+        calls, request = self.calls, self.retracted[o.request]
+        req, length = request.req, len(request.tokens)
+        assert isinstance(req, LockedReq)
+        calls.rows.alloc([req])
+        req.computed(0)
+        whole = -(-length // calls.page_size) * calls.page_size
+        missing = whole - calls.allocator.available_size()
+        if missing > 0:
+            calls.cache.evict_for_alloc(calls.base.EvictParams(num_tokens=missing))
+        slots = self._extend_slots(request, length)
+        if slots is None:
+            return OutOfMemory(length)
+        calls.rows.write((req.home.req_pool_idx, slice(0, length)), slots)
+        req.computed(length)
+        req.refresh_fill_ids()
+        req.fill(length)
+        calls.common.restore_kv_cache(req, *self._pools, HOST_POOL)
+        req.starts_at(calls.cache.root_node_handle(req.extra_key))
+        request.read = ()
+        self.running[o.request] = self.retracted.pop(o.request)
+        self._checkpoint(request, chunked=False)
+        self._end_of_batch()
+        return Done()
+
+    def abort(self, o: op.AbortRequest) -> Done:
+        """What waits on the host is forgotten there."""
+        waiting = self.retracted.pop(o.request, None)
+        if waiting is None:
+            return super().abort(o)
+        self.calls.common.discard_kv_cache_backup(waiting.req, self.calls.cache, HOST_POOL)
+        return Done()
+
+    @property
+    def _pools(self) -> tuple[Any, Any, Any]:
+        return self.calls.cache, self.calls.rows, self.calls.allocator
 
     def _load_back(self, req: Req, matched: Any) -> None:
         calls = self.calls

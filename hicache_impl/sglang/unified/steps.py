@@ -15,11 +15,11 @@ from typing import Any
 from hicache_impl.sglang.observe import slots_of
 from hicache_model.snapshot import Boundary, Slots, Snapshot
 
-BEGIN_INSERT, END_INSERT = "begin_insert", "end_insert"
+BEGIN_INSERT = "begin_insert"
 STEPS = (
     BEGIN_INSERT,
     "resume_insert",
-    END_INSERT,
+    "end_insert",
     "evict_device_start",
     "evict_device_next_node",
     "evict_device_leaf",
@@ -52,12 +52,10 @@ class Steps:
             if self._last is not None:
                 self._note(self._last, applied=True)
             if name == BEGIN_INSERT:
-                self._given = slots_of(arguments[0].value)
+                self._given += slots_of(arguments[0].value)
             result = step(*arguments)
             self._last = name
             self._note(name, *_leaving(result))
-            if name == END_INSERT:
-                self._given = ()
             return result
 
         return watched

@@ -93,12 +93,15 @@ class UnifiedTarget(DrivenTarget):
             scheduler.running,
             self._locks,
             self._host_locks,
+            retracted=scheduler.retracted,
         )
         self._fresh = not trusting
         alone = parts.component is None  # what the steps of a component hand over is not known here
         self._steps = Steps(self._calls.tree, self.observe) if alone else None
         self._perform = self._operations(scheduler) | {
             op.Touch: scheduler.touch,
+            op.RetractToHost: scheduler.retract_to_host,
+            op.ResumeRequest: scheduler.resume,
             op.StartWrites: self._start_writes,
         }
 
