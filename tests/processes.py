@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +61,14 @@ def start(*arguments: str, folder: Path = ROOT) -> subprocess.Popen[str]:
 def end(started: subprocess.Popen[str], timeout: float = TIMEOUT_S) -> Ran:
     out, err = started.communicate(timeout=timeout)
     return Ran(started.returncode, out, err)
+
+
+def wait_until(happens: Callable[[], object]) -> None:
+    """Fails where it has not happened within a minute."""
+    deadline = time.monotonic() + 60
+    while not happens():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
 
 
 def _environment() -> dict[str, str]:

@@ -9,9 +9,8 @@ import pytest
 from hicache_impl.sglang.releases import KNOWN_UNIFIED
 from hicache_model.boundaries import HOLDS, ONLY_AFTERWARDS
 from hicache_model.laws import COMPONENT_LAWS, LAWS
-from hicache_model.operations import Match
+from tests.fetched import fetched
 from tests.processes import python
-from tests.sglang.test_hiradix_child import run, sizes
 from tests.sglang.test_unified_rust import on_its_python
 
 NEWEST = KNOWN_UNIFIED[-1]
@@ -83,7 +82,7 @@ CORES = ["python", pytest.param("rust", marks=on_its_python)]
 
 def lockstep(core: str, bug: str, write_policy: str, script: str, mode: str = "exact") -> Any:
     """The law and its message, or None; operations done; boundaries of the last one."""
-    run(NEWEST, sizes(1), Match((1,)), cache="unified")  # skips where the wheel is out of reach
+    fetched(NEWEST)
     done = python("-c", CHILD, NEWEST, core, bug, mode, write_policy, script)
     assert done.code == 0, done.err
     return done.json

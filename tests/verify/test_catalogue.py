@@ -45,6 +45,7 @@ from hicache_verify.workers.autopsy import Ending
 from hicache_verify.workers.journal import Entry as JournalEntry
 from hicache_verify.workers.journal import Phase
 from hicache_verify.workers.messages import Attempt, Attempted, Broken, Opened, Refused
+from tests.fetched import fetched
 from tests.verify.upstream_child import run_upstream
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
@@ -430,8 +431,7 @@ def test_the_list_names_every_entry() -> None:
 
 
 def test_the_real_affected_release_diverges() -> None:
-    if "0.5.10.post1" not in fetch.cached_releases():
-        pytest.skip("0.5.10.post1 is not in the cache")
+    fetched("0.5.10.post1")
     one = attrs.evolve(HOST_LEAF, traces=HOST_LEAF.traces[:1])
     for event in reproduce([one]):
         if isinstance(event, TraceDone):

@@ -14,7 +14,7 @@ from hicache_model.operations import EvictDevice, Insert, Match, Operation, Unlo
 from hicache_verify import trace
 from hicache_verify.cli.options import target_of_trace
 from hicache_verify.trace import Trace
-from tests.processes import command, end, python, start
+from tests.processes import command, end, python, start, wait_until
 from tests.verify.snapshots import pinned
 
 HOSTILE = "tests.verify.hostile:"
@@ -81,9 +81,7 @@ def test_what_a_target_prints_does_not_reach_standard_output(cli: Any) -> None:
 def test_interrupted_it_exits_130_with_what_was_found(tmp_path: Path) -> None:
     asked = ("run", "--target", HOSTILE + "corrupts", "--json", "--out", str(tmp_path))
     started = start(*asked, "--budget", "60")
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob("*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(lambda: list(tmp_path.glob("*.jsonl")))
     time.sleep(0.3)
     started.send_signal(signal.SIGINT)
     ended = end(started, timeout=20)
@@ -97,11 +95,8 @@ def test_no_worker_outlives_a_killed_parent(tmp_path: Path) -> None:
 
     started = start("run", "--target", HOSTILE + "agrees", "--budget", "60", folder=tmp_path)
     parent = psutil.Process(started.pid)
-    deadline = time.monotonic() + 30
-    while not parent.children() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(parent.children)
     workers = parent.children()
-    assert workers
     started.kill()
     started.communicate()
     _, alive = psutil.wait_procs(workers, timeout=10)

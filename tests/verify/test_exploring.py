@@ -20,7 +20,7 @@ from hicache_verify.exploration.explore import Layer
 from hicache_verify.exploration.exploring import Explorations, Explorer, Result
 from hicache_verify.targets import TargetSpec
 from hicache_verify.workers.executor import LocalExecutor
-from tests.processes import end, start
+from tests.processes import end, start, wait_until
 from tests.verify.test_campaign import LIMITS
 from tests.verify.test_cli import HOSTILE
 
@@ -198,9 +198,7 @@ def test_a_planted_bug_gives_the_shortest_trace(cli: Any) -> None:
 def test_ctrl_c_exits_130_with_what_was_shown(tmp_path: Path) -> None:
     asked = ("explore", "--target", HOSTILE + "agrees", "--depth", "50", "--json")
     started = start(*asked, "--out", str(tmp_path))
-    parent, deadline = psutil.Process(started.pid), time.monotonic() + 60
-    while not parent.children() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_until(psutil.Process(started.pid).children)
     time.sleep(2)
     started.send_signal(signal.SIGINT)
     ended = end(started, timeout=30)

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hicache_impl.sglang import fetch
 from hicache_impl.sglang.releases import KNOWN, KNOWN_UNIFIED
 from hicache_model.configuration import Configuration
 from hicache_model.laws import LAWS as ALL_LAWS
@@ -51,6 +50,7 @@ from hicache_verify.report.pytest_files import (
 )
 from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
+from tests.fetched import fetched
 from tests.model.strategies import instances
 from tests.processes import python
 from tests.verify.upstream_child import run_upstream
@@ -445,8 +445,7 @@ def test_each_fact_that_parts_is_asserted() -> None:
     ],
 )
 def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str) -> None:
-    if release not in fetch.cached_releases():
-        pytest.skip(f"{release} is not in the cache")
+    fetched(release)
     ran = python("-m", "tests.verify.plain_calls", release, "60", cache, core)
     assert ran.code == 0, ran.out + ran.err
 
@@ -454,8 +453,7 @@ def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str
 @pytest.mark.slow
 def test_the_replay_form_fails_with_the_listing_and_passes_on_a_mended_release() -> None:
     for release in ("0.5.10.post1", "0.5.18"):
-        if release not in fetch.cached_releases():
-            pytest.skip(f"{release} is not in the cache")
+        fetched(release)
     report = testing.divergence_report(FOUR)
     assert report is not None
     assert "✗ host-leaves: the law is broken" in report

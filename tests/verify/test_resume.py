@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from hicache_verify.report.files import Files
 from hicache_verify.targets import TargetSpec
 from hicache_verify.trace import TraceError
 from hicache_verify.workers.executor import LocalExecutor
-from tests.processes import Ran, command, end, start
+from tests.processes import Ran, command, end, start, wait_until
 from tests.verify.test_reports import CRASH, HOST_LEAVES, STARTED
 
 HOSTILE = "tests.verify.hostile:"
@@ -230,18 +229,15 @@ def resumed(folder: Path, *arguments: str) -> Ran:
     return command("run", "--resume", *arguments, folder=folder)
 
 
-def wait_for(path: Path) -> Path:
-    deadline = time.monotonic() + 60
-    while not (path.exists() and path.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert path.exists()
+def written_to(path: Path) -> Path:
+    wait_until(lambda: path.exists() and path.stat().st_size)
     return path
 
 
 def test_a_campaign_that_is_killed_loses_no_finding_and_goes_on(tmp_path: Path) -> None:
     asked = ("--target", HOSTILE + "corrupts", "--examples", "1500", "--workers", "2")
     started = start("run", *asked, folder=tmp_path)
-    written = wait_for(tmp_path / "hicache-findings/conservation-1.jsonl")
+    written = written_to(tmp_path / "hicache-findings/conservation-1.jsonl")
     started.kill()
     started.communicate()
     before = trace.read(written).provenance
@@ -261,7 +257,7 @@ def test_a_campaign_that_is_killed_loses_no_finding_and_goes_on(tmp_path: Path) 
 def test_a_worker_that_is_killed_loses_no_finding(tmp_path: Path) -> None:
     asked = ("--target", HOSTILE + "corrupts", "--budget", "8", "--workers", "2", "--json")
     started = start("run", *asked, folder=tmp_path)
-    wait_for(tmp_path / "hicache-findings/conservation-1.jsonl")
+    written_to(tmp_path / "hicache-findings/conservation-1.jsonl")
     psutil.Process(started.pid).children()[0].kill()
     code, out, _ = end(started)
     report = json.loads(out)
@@ -273,7 +269,7 @@ def test_a_worker_that_is_killed_loses_no_finding(tmp_path: Path) -> None:
 def test_interrupted_it_says_how_to_go_on_and_ends_as_it_would_have(tmp_path: Path) -> None:
     asked = ("--target", HOSTILE + "agrees", "--source-of-operations", "random")
     started = start("run", *asked, "--examples", "400", folder=tmp_path)
-    wait_for(tmp_path / "hicache-findings/campaign-1.ndjson")
+    written_to(tmp_path / "hicache-findings/campaign-1.ndjson")
     started.send_signal(signal.SIGINT)
     code, _, err = end(started)
     assert code == 130
