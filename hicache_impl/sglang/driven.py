@@ -8,7 +8,9 @@ from typing import Any
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.forward import Forward
+from hicache_impl.sglang.observe import Buffers
 from hicache_model import operations as op
+from hicache_model.configuration import Configuration
 from hicache_model.outcomes import (
     Done,
     Evicted,
@@ -28,15 +30,19 @@ class DrivenTarget(ABC):
     A subclass fills ``_perform`` with a method for each operation, and says how it is looked into.
     """
 
-    parts: Parts
-    _calls: Any
-    _cache: Any
-    _locks: list[Any]
-    _host_locks: list[Any]
-    _forward: Forward
     _observer: Any
-    _fresh: bool
     _perform: dict[type[Any], Callable[[Any], Outcome]]
+
+    def __init__(
+        self, parts: Parts, configuration: Configuration, trusting: bool, calls: Any
+    ) -> None:
+        self.parts, self.configuration = parts, configuration
+        self._calls, self._cache = calls, parts.cache
+        self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
+        self._forward = Forward(parts, self._device_kv)
+        self._locks: list[Any] = []
+        self._host_locks: list[Any] = []
+        self._fresh = not trusting
 
     def _operations(self, scheduler: Any) -> dict[type[Any], Callable[[Any], Outcome]]:
         """What performs each operation; those on requests, ``scheduler``."""

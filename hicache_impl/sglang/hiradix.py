@@ -13,9 +13,8 @@ from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts, build
 from hicache_impl.sglang.differences import Calls
 from hicache_impl.sglang.driven import DrivenTarget
-from hicache_impl.sglang.forward import Forward
 from hicache_impl.sglang.loader import Loaded
-from hicache_impl.sglang.observe import Buffers, Observer, slots_of
+from hicache_impl.sglang.observe import Observer, slots_of
 from hicache_impl.sglang.requests import Scheduler
 from hicache_impl.target import Description
 from hicache_model import operations as op
@@ -33,19 +32,11 @@ class HiRadixTarget(DrivenTarget):
     """Implements hicache_impl.target.Target. ``trusting=False`` observes everything afresh."""
 
     def __init__(self, parts: Parts, configuration: Configuration, trusting: bool = True) -> None:
-        self.configuration = configuration
-        self.parts = parts
-        self._calls = Calls(parts)
-        self._cache = parts.cache
-        self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
-        self._locks: list[Any] = []
-        self._host_locks: list[Any] = []
-        self._forward = Forward(parts, self._device_kv)
+        super().__init__(parts, configuration, trusting, Calls(parts))
         scheduler = Scheduler(self._calls, self._device_kv, self._forward)
         self._observer = Observer(
             self._calls, self._device_kv, scheduler.running, self._locks, self._host_locks
         )
-        self._fresh = not trusting
         self._perform = self._operations(scheduler)
 
     # -- lookup and contents

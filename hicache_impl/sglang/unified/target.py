@@ -14,12 +14,11 @@ import attrs
 from hicache_impl.sglang import releases
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.driven import DrivenTarget
-from hicache_impl.sglang.forward import Forward
 from hicache_impl.sglang.loader import Loaded
-from hicache_impl.sglang.observe import Buffers, slots_of
+from hicache_impl.sglang.observe import slots_of
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified.build import PYTHON_CORE, RUST_CORE, build
-from hicache_impl.sglang.unified.calls import Calls, Held
+from hicache_impl.sglang.unified.calls import Calls
 from hicache_impl.sglang.unified.observe import UnifiedObserver
 from hicache_impl.sglang.unified.observe_component import ComponentObserver, RustComponentObserver
 from hicache_impl.sglang.unified.request import TreeKv
@@ -75,17 +74,10 @@ class UnifiedTarget(DrivenTarget):
         trusting: bool = True,
         core: str = PYTHON_CORE,
     ) -> None:
-        self.configuration = configuration
-        self.parts = parts
         make_calls, make_observer = BY_CORE[core]
         if parts.component is not None:
             make_observer = WITH_COMPONENT[core]
-        self._calls = make_calls(parts)
-        self._cache = parts.cache
-        self._device_kv = Buffers(parts.device_pool.k_buffer, parts.device_pool.v_buffer)
-        self._locks: list[Held] = []
-        self._host_locks: list[Held] = []
-        self._forward = Forward(parts, self._device_kv)
+        super().__init__(parts, configuration, trusting, make_calls(parts))
         scheduler = Scheduler(self._calls, self._device_kv, self._forward)
         self._observer = make_observer(
             self._calls,
@@ -95,7 +87,6 @@ class UnifiedTarget(DrivenTarget):
             self._host_locks,
             retracted=scheduler.retracted,
         )
-        self._fresh = not trusting
         alone = parts.component is None  # what the steps of a component hand over is not known here
         self._steps = Steps(self._calls.tree, self.observe) if alone else None
         self._perform = self._operations(scheduler) | {
