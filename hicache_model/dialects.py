@@ -389,9 +389,20 @@ ROWS: tuple[Row, ...] = (
         "prompt_boundary",
         "split",
         "0.5.20",
-        None,
+        "0.5.21",
         "A finished request's prompt is inserted again with priority + 1, so that a node ends "
         "where the prompt ends; it counts no hit.",
+        "unified_radix_cache.py, cache_finished_req (0.5.20)",
+        UNIFIED,
+    ),
+    Row(
+        "prompt_boundary",
+        "split_each_time",
+        "0.5.22",
+        None,
+        "The prompt of a request that gives the tree more than that is inserted again with "
+        "priority + 1, so that a node ends where the prompt ends; it counts no hit. Also of one "
+        "that goes on, after it was retracted.",
         "unified_radix_cache.py, checkpoint_into_tree",
         UNIFIED,
     ),
@@ -399,17 +410,16 @@ ROWS: tuple[Row, ...] = (
         "retracted_kv",
         "forgotten",
         "0.5.12",
-        "0.5.21",
+        "0.5.20",
         "The KV of a request that is retracted goes; a server that only decodes keeps it outside "
-        "of the cache (0.5.21 can keep it in the host pool, and then looks up again without a lock "
-        "what it resumes).",
-        "schedule_batch.py, release_req (0.5.21)",
+        "of the cache.",
+        "schedule_batch.py, release_req (0.5.20)",
         UNIFIED,
     ),
     Row(
         "retracted_kv",
         "host_pool",
-        "0.5.22",
+        "0.5.21",
         None,
         "A server that only decodes can keep the KV of a request that it retracts in the host "
         "pool (--disaggregation-decode-retraction-backup), for which it evicts there as many "

@@ -67,6 +67,8 @@ class Requests(Loads):
     def _op_finish_request(self, op: ops.FinishRequest | ops.AbortRequest) -> Outcome:
         running = self.requests.pop(op.request)
         path = self._insert_running(running, running.inserted)
+        if self.dialect.prompt_boundary == "split":
+            self._insert_prompt(running, path)
         self.component.inserted_by(running, path)
         if self.dialect.finished_request == "matches_again":
             self._find(path)
@@ -134,13 +136,17 @@ class Requests(Loads):
         length = self.component.insert_length(running)
         path = self.tree.whole_pages(running.namespace, running.tokens[:length])
         self._insert_path(path, running.priority, counted, running.freed, running.protected)
-        if self.dialect.prompt_boundary == "split" and self.configuration.component == "full":
-            prompt = self.tree.whole_pages(
-                running.namespace, running.tokens[: running.prompt_length]
-            )
+        if self.dialect.prompt_boundary == "split_each_time":
+            self._insert_prompt(running, path)
+        return path
+
+    def _insert_prompt(self, running: Running, path: Path) -> None:
+        """A node ends where the prompt ends, if ``path``, which was inserted, goes further."""
+        if self.configuration.component == "full":
+            tokens = running.tokens[: running.prompt_length]
+            prompt = self.tree.whole_pages(running.namespace, tokens)
             if 0 < len(prompt.tokens) < len(path.tokens):
                 self._insert_path(prompt, running.priority + 1, len(prompt.tokens))
-        return path
 
     def _release(self, running: Running) -> None:
         assert running.anchor is not None

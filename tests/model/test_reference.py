@@ -426,7 +426,7 @@ class TestRetractionToTheHost:
         do(model, ops.RetractToHost(0), ops.CompleteWrites(1))
         assert not model.writes
 
-    @pytest.mark.parametrize(("release", "component"), [("0.5.21", "full"), ("0.5.23", "swa")])
+    @pytest.mark.parametrize(("release", "component"), [("0.5.20", "full"), ("0.5.23", "swa")])
     def test_is_refused_where_no_server_does_it(self, release: str, component: str) -> None:
         configuration = Configuration(component=component)
         model = Reference(configuration, Dialect.of(release, "unified"))

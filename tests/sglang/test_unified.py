@@ -46,7 +46,8 @@ from tests.sglang.test_hiradix_child import Step, pages, run, sizes
 BACK, THROUGH, SELECTIVE = "write_back", "write_through", "write_through_selective"
 NEWEST = KNOWN_UNIFIED[-1]
 PROMPT_AGAIN = Range(since="0.5.20")
-TOUCHED = KEEPS_RETRACTED = Range(since="0.5.22")
+TOUCHED = Range(since="0.5.22")
+KEEPS_RETRACTED = Range(since="0.5.21")
 LOADS_UNPINNED = Range(before="0.5.14")
 LEAVES_ONLY = Range(before="0.5.18")
 AT_ONCE = Range(before="0.5.21")

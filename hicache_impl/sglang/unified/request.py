@@ -130,6 +130,14 @@ class Req:
         """With the token that was sampled last, which has no KV yet and is nowhere here."""
         return len(self.origin_input_ids) + len(self.output_ids) + 1
 
+    def starts_at(self, root: Any, unlocked: Any) -> None:
+        """Nothing that it has is the tree's (_bind_root_prefix of disaggregation/decode.py).
+
+        ``unlocked`` is the receipt of no lock.
+        """
+        self.last_node, self.prefix_len = root, 0
+        self.kv.cache_protected_len = self.kv.cache_inserted_len = 0
+
     def owned_kv_len(self) -> int:
         return int(self.home.kv_committed_len)
 
@@ -153,10 +161,9 @@ class LockedReq(Req):
         super().__init__(*args)
         self.lock: Any = None
 
-    def starts_at(self, root: Any) -> None:
-        """Nothing that it has is the tree's (_bind_root_prefix of disaggregation/decode.py)."""
-        self.last_node, self.lock, self.prefix_len = root, None, 0
-        self.kv.cache_protected_len = self.kv.cache_inserted_len = 0
+    def starts_at(self, root: Any, unlocked: Any) -> None:
+        super().starts_at(root, unlocked)
+        self.lock = None
 
 
 class PrefixReq(Req):
@@ -178,6 +185,10 @@ class ReceiptReq(PrefixReq):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.lock_receipt: Any = None
+
+    def starts_at(self, root: Any, unlocked: Any) -> None:
+        super().starts_at(root, unlocked)
+        self.lock_receipt = unlocked
 
 
 class SkippingReq(PrefixReq):

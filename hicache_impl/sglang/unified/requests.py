@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hicache_impl.sglang.scheduling import OneByOne, Running
-from hicache_impl.sglang.unified.request import LockedReq, Req
+from hicache_impl.sglang.unified.request import Req
 from hicache_impl.sglang.unified.request_states import RequestStates
 from hicache_model import operations as op
 from hicache_model.outcomes import Admitted, Done, OutOfMemory, Retracted
@@ -80,7 +80,6 @@ class Scheduler(OneByOne):
         """resume_retracted_reqs of disaggregation/decode.py, and the batch in which it goes on."""
         calls, request = self.calls, self.retracted[o.request]
         req, length = request.req, len(request.tokens)
-        assert isinstance(req, LockedReq)
         calls.rows.alloc([req])
         req.computed(0)
         whole = -(-length // calls.page_size) * calls.page_size
@@ -95,7 +94,8 @@ class Scheduler(OneByOne):
         req.refresh_fill_ids()
         req.fill(length)
         calls.common.restore_kv_cache(req, *self._pools, HOST_POOL)
-        req.starts_at(calls.cache.root_node_handle(req.extra_key))
+        root = calls.cache.root_node_handle(req.extra_key)
+        req.starts_at(root, calls.base.DecLockRefParams())
         request.read = ()
         self.running[o.request] = self.retracted.pop(o.request)
         self._checkpoint(request, chunked=False)
