@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hicache_verify.catalogue import hiradix, mamba, unified
+from hicache_verify.catalogue import hiradix, mamba, retraction, unified
 from hicache_verify.catalogue.entry import Entry
 
 ENTRIES: tuple[Entry, ...] = (
@@ -28,6 +28,8 @@ ENTRIES: tuple[Entry, ...] = (
     unified.RUST_SHORT_WINDOW,
     unified.RUST_UNAWAITED_WINDOW,
     mamba.CLEARED_STATE,
+    retraction.UNAWAITED_LOAD,
+    retraction.RUST_UNAWAITED_LOAD,
 )
 
 
