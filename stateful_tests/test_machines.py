@@ -21,13 +21,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from hicache_impl.sglang import releases
 from hicache_impl.target import Description, TargetFactory
 from hicache_model import operations as ops
-from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
+from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES, Configuration
 from hicache_model.dialects import UNIFIED, Dialect
 from hicache_model.reference import Reference
 from hicache_model.states import LEGAL_STATES, reachable_under
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.goals import GOALS
-from hicache_verify.menu import RandomChooser
+from hicache_verify.menu import Menu, RandomChooser
 from hicache_verify.reach import Reach, Watch
 from hicache_verify.sources.examples import draw_plan
 from stateful_tests.machines import MACHINES, CacheMachine
@@ -199,11 +199,10 @@ def reached(reach: Reach) -> Iterator[str]:
 
 def to_reach(cell: Cell, dialect: Dialect) -> set[str]:
     """Everything that must be seen in a cell; nothing else may be."""
-    operations = {ops.codec.names[kind] for kind in ops.OPERATIONS}
+    model = Reference(Configuration(cell.write_policy, cell.eviction_policy), dialect)
+    operations = {ops.codec.names[kind] for kind in Menu(model).kinds}
     if cell.write_policy == "write_back":  # it leaves no write queued or in flight
-        operations.remove(ops.codec.names[ops.CompleteWrites])
-    if cell.write_policy == "write_back" or dialect.writes_start != "queued":
-        operations.remove(ops.codec.names[ops.StartWrites])
+        operations -= {ops.codec.names[kind] for kind in (ops.CompleteWrites, ops.StartWrites)}
     states = {str(state) for state in LEGAL_STATES if reachable_under(state, cell.write_policy)}
     return operations | states | {goal.name for goal in GOALS if goal.where.holds(cell, dialect)}
 

@@ -245,7 +245,8 @@ def test_a_campaign_that_is_killed_loses_no_finding_and_goes_on(tmp_path: Path) 
     report = json.loads(out)
     assert (code, err) == (1, "")
     (found,) = report["divergences"]
-    assert found["found_after"]["operations"] == before["found_after_operations"]
+    # the other worker may have met it earlier, and not have been heard before all were killed
+    assert found["found_after"]["operations"] <= before["found_after_operations"]
     assert (found["operations"], found["trace"]) == (1, "hicache-findings/conservation-1.jsonl")
     assert report["examples"] >= 1500
     assert trace.read(written).operations == (EvictDevice(2),)
