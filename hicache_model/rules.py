@@ -193,7 +193,8 @@ def _extend(reference: Reference, running: Running, op: ops.ExtendRequest) -> st
         return f"request {op.request} has its whole prompt computed"
     if (stuck := _loads_cannot_start(reference)) is not None:
         return stuck
-    if op.chunk < left and op.chunk % reference.page_size:
+    anywhere = reference.component.chunks_end_anywhere
+    if op.chunk < left and op.chunk % reference.page_size and not anywhere:
         return f"a chunk that does not end the prompt is whole pages of {reference.page_size}"
     inserts = 2 if op.chunk >= left else 1
     return _no_room(reference, reference.pages(min(op.chunk, left)), inserts=inserts)

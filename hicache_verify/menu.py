@@ -329,6 +329,8 @@ def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     chunk = len(tokens)
     if chooser.index(2) and len(tokens) > model.page_size:
         chunk = model.page_size * (1 + chooser.index(len(tokens) // model.page_size))
+    if model.component.chunks_end_anywhere and chooser.index(2):
+        chunk = model.page_size
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
     return ops.BeginRequest(number, tokens, chunk, path.namespace, priority)
 
@@ -365,6 +367,8 @@ def _extend_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     chunk = left
     if chooser.index(2) and left > model.page_size:
         chunk = model.page_size * (1 + chooser.index(left // model.page_size))
+    if model.component.chunks_end_anywhere and chooser.index(2):
+        chunk = 1 + chooser.index(min(left, model.page_size + 1))  # leaves something for a third
     return ops.ExtendRequest(number, chunk)
 
 

@@ -23,7 +23,12 @@ Shared: TypeAlias = "tuple[TreeNode, int]"
 
 
 class Component:
-    """A component of one reference cache; this one adds nothing to full attention."""
+    """A component of one reference cache; this one adds nothing to full attention.
+
+    ``chunks_end_anywhere``: whether requests are run whose next chunk does not end with a page.
+    """
+
+    chunks_end_anywhere = False
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
@@ -107,6 +112,9 @@ class Component:
 
     def goes_on(self, running: Running) -> None:
         """A request that goes on afterwards is about to insert."""
+
+    def inserts_nothing(self, running: Running) -> None:
+        """A request goes on without an insert, for which it has nothing that a node could have."""
 
     def inserted_by(self, running: Running, path: Path) -> None:
         """The insert of a request ended where ``path`` does, and its lock has moved there."""

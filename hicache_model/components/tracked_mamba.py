@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 
 class TrackedMamba(Mamba):
-    """As Mamba, of requests with ``state_buffers``."""
+    """As Mamba, of requests with ``state_buffers``.
+
+    A chunk that follows another is cut by what a batch has left for it: a mixed batch has given one
+    token to each request that decodes, and a full pool may leave any number (schedule_policy.py,
+    ``add_chunked_req``). States are handed out counting from there, and where a page does not end
+    with one, no node can have it.
+    """
+
+    chunks_end_anywhere = True
 
     def of_one_request(self) -> int:
         return 1 + self.reference.configuration.state_buffers
@@ -50,7 +58,11 @@ class TrackedMamba(Mamba):
             running.tracked = branch
 
     def insert_length(self, running: Running) -> int:
-        return running.tracked or 0
+        tracked = running.tracked or 0
+        return 0 if tracked % self.reference.page_size else tracked
+
+    def inserts_nothing(self, running: Running) -> None:
+        running.tracked = None
 
     def inserted_by(self, running: Running, path: Path) -> None:
         """The slot that was given to the tree has been replaced: what is in it has no name yet."""

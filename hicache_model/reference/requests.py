@@ -114,6 +114,7 @@ class Requests(Loads):
     def _cache_unfinished(self, running: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the tree's copy of it, and move the lock to its end."""
         if not self.component.insert_length(running):
+            self.component.inserts_nothing(running)
             return
         once = self.dialect.request_counts == "each_node_once"
         self.component.goes_on(running)

@@ -30,6 +30,7 @@ ENTRIES: tuple[Entry, ...] = (
     mamba.CLEARED_STATE,
     retraction.UNAWAITED_LOAD,
     retraction.RUST_UNAWAITED_LOAD,
+    mamba.STATE_AHEAD,
 )
 
 

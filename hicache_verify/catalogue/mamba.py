@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hicache_model.configuration import Configuration
-from hicache_model.operations import BeginRequest, EvictDevice, Insert, LoadBack
+from hicache_model.operations import BeginRequest, EvictDevice, ExtendRequest, Insert, LoadBack
 from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
 
 FREED = "            self.cache.req_to_token_pool.mamba_allocator.free(prep.allocated_mamba_slot)\n"
@@ -55,4 +55,61 @@ CLEARED_STATE = Entry(
     looks_like=lambda divergence: isinstance(divergence.operation, BeginRequest),
     target="sglang-unified",
     upstream_test="cleared_state.py",
+)
+
+
+TRACKED = "            cache_len = req.kv.mamba_last_track_seqlen\n"
+
+STATE_AHEAD = Entry(
+    identifier="state-ahead",
+    title="A cached Mamba state has seen tokens that its node does not have",
+    references=(),
+    laws=("component-bytes", "lock-balance", "component-lock-balance", "transition"),
+    write_policies=("write_back", "write_through", "write_through_selective"),
+    affected=("0.5.22", "0.5.23"),
+    fixed=(),
+    shown_on=("0.5.23",),
+    traces=(
+        NamedTrace(
+            "a second chunk of one token",
+            "Pages of two tokens: the third chunk begins after three tokens, its state is the one "
+            "after five, and the node that gets it ends after four.",
+            Configuration(
+                write_policy="write_through",
+                page_size=2,
+                device_slots=8,
+                host_slots=12,
+                component="mamba",
+                state_buffers=2,
+                track_interval=2,
+            ),
+            (
+                BeginRequest(0, (1, 2, 3, 4, 5), 2),
+                ExtendRequest(0, 1),
+                ExtendRequest(0, 2),
+            ),
+        ),
+    ),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.unified_cache.components.mamba",
+        TRACKED,
+        TRACKED
+        + "            if cache_len is not None and cache_len % self.cache.page_size:\n"
+        + "                cache_len = None\n",
+    ),
+    story=(
+        "With an extra buffer (what servers take by default where batches overlap) and pages of "
+        "more than one token, a forward pass over a prompt keeps its state at whole steps counted "
+        "from where the chunk began. The first chunk of a prompt ends with a page, but the next "
+        "ones are cut by what is left of the budget (schedule_policy.py, add_chunked_req): in a "
+        "mixed batch one token less for each request that decodes, in a full pool any number. From "
+        "then on states lie between the ends of pages. The insert cuts its key to whole pages and "
+        "takes the state as it is, so a node gets the state of a longer prompt; a request that "
+        "goes on from there computes some tokens twice, and its output is wrong without any error. "
+        "SGLang #34808 mends the same for the wider pages of decode context parallelism alone. The "
+        "patch gives no state to the tree that no node can have."
+    ),
+    looks_like=lambda divergence: isinstance(divergence.operation, ExtendRequest),
+    target="sglang-unified",
+    upstream_test="state_ahead.py",
 )

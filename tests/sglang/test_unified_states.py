@@ -20,7 +20,8 @@ from hicache_model.operations import (
     Lock,
     Match,
 )
-from tests.processes import command
+from hicache_verify.catalogue.mamba import STATE_AHEAD
+from tests.processes import command, python
 from tests.sglang.test_unified_rust import on_its_python
 from tests.sglang.test_unified_window import RELEASE
 from tests.sglang.test_unified_window import run as run_with
@@ -174,7 +175,24 @@ def test_a_state_is_kept_where_the_tree_has_full_kv_and_none() -> None:
 @pytest.mark.parametrize("core", ["python", pytest.param("rust", marks=on_its_python)])
 def test_nothing_is_found_in_the_states_of_the_release(core: str, tmp_path: Path) -> None:
     cache = ("--release", RELEASE, "--cache", "unified", "--core", core, "--component", "mamba")
-    cells = ("--write-policy", "write_back,write_through", "--page-size", "1,4")
-    amount = ("--examples", "20", "--workers", "1")
-    child = command("run", *cache, *cells, *amount, folder=tmp_path)
+    amount = ("--write-policy", "write_back,write_through", "--examples", "20", "--workers", "1")
+    child = command("run", *cache, *amount, folder=tmp_path)
     assert child.code == 0, child.out + child.err
+
+
+HUNT = """
+import json, sys
+from hicache_verify.campaigns.cells import Cell
+from hicache_verify.catalogue.mamba import STATE_AHEAD
+from tests.planted.search import hunt, released
+patches = (STATE_AHEAD.patch,) if sys.argv[1:] else ()
+cell = Cell("write_through", 2, "lru", "mamba")
+print(json.dumps(hunt(released("0.5.23", patches), cell, seed=0, limit=15_000)))
+"""
+
+
+def test_with_longer_pages_states_ahead_of_their_nodes_are_found_and_nothing_else() -> None:
+    found = python("-c", HUNT).json
+    assert found["law"] in STATE_AHEAD.laws
+    assert found["trace"][-1].startswith("extend request")
+    assert not python("-c", HUNT, "patched").json["found"]
