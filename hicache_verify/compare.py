@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from hicache_model.fingerprint import fingerprints
-from hicache_model.notes import Running
 from hicache_model.observations import (
     LEAF_SETS,
     LOCKS,
@@ -92,28 +91,15 @@ class QuickCompare:
             return False
         if (actual.retracted or model.retracted) and actual.retracted != model.retracted_views():
             return False
-        if actual.requests.keys() != model.requests.keys():
+        if (actual.requests or model.requests) and actual.requests != model.request_views():
             return False
-        for number, running in model.requests.items():
-            request = actual.requests[number]
-            if not (self._request_agrees(running, request) and _read_its_prefix(request)):
-                return False
+        if not all(map(_read_its_prefix, actual.requests.values())):
+            return False
         pins = model.host_locks or model.load_pins
         if not (model.locks or pins or actual.locks or actual.host_locks):
             return True
         locks, pinned = model.held_paths()
         return actual.locks == locks and (actual.host_locks == pinned or not self.sees_pins)
-
-    def _request_agrees(self, running: Running, request: Request) -> bool:
-        anchor = running.anchor
-        return (
-            request.tokens == running.tokens
-            and request.namespace == running.namespace
-            and request.computed == running.computed
-            and request.protected == running.protected
-            and request.anchor == (anchor.path if anchor and anchor.parent else None)
-            and request.component_start == self.model.component.start_of(running)
-        )
 
     def _nodes_agree(self, actual: Snapshot) -> bool:
         by_path = self.model.tree.by_path
