@@ -320,8 +320,6 @@ def _prompt(model: Reference, chooser: Chooser) -> Path:
 
 
 def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
-    taken = model.requests.keys() | model.retracted.keys()
-    number = next(n for n in range(len(taken) + 1) if n not in taken)
     path = _prompt(model, chooser)
     tokens = _ragged(model, chooser, path.tokens)
     if chooser.index(2):
@@ -332,7 +330,7 @@ def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     if model.component.chunks_end_anywhere and chooser.index(2):
         chunk = model.page_size
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
-    return ops.BeginRequest(number, tokens, chunk, path.namespace, priority)
+    return ops.BeginRequest(model.free_number(), tokens, chunk, path.namespace, priority)
 
 
 def _of_requests(wanted: Callable[[Any], bool]) -> Callable[[Reference, Chooser], int | None]:
@@ -416,6 +414,11 @@ _DRAW: dict[type[Any], Callable[[Reference, Chooser], ops.Operation | None]] = {
     ops.AbortRequest: _of_request(ops.AbortRequest, _living),
 }
 
+
+def _some_decode(model: Reference) -> bool:
+    return any(not running.prefilling for running in model.requests.values())
+
+
 _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
     ops.Insert: lambda model: model.allocatable() >= model.page_size,
     ops.EvictDevice: lambda model: bool(model.tree.by_path),
@@ -443,10 +446,10 @@ _OFFERS: dict[type[Any], Callable[[Reference], bool]] = {
     ),
     ops.BeginRequest: lambda model: len(model.requests) < model.configuration.requests,
     ops.ExtendRequest: lambda model: any(r.prefilling for r in model.requests.values()),
-    ops.DecodeRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
-    ops.FinishRequest: lambda model: any(not r.prefilling for r in model.requests.values()),
+    ops.DecodeRequest: _some_decode,
+    ops.FinishRequest: _some_decode,
     ops.RetractRequest: lambda model: bool(model.requests),
-    ops.RetractToHost: lambda model: any(not r.prefilling for r in model.requests.values()),
+    ops.RetractToHost: _some_decode,
     ops.ResumeRequest: lambda model: bool(model.retracted),
     ops.AbortRequest: lambda model: bool(model.requests or model.retracted),
 }

@@ -348,8 +348,4 @@ def _held(nodes: list[TreeNode], path_of: PathOf) -> tuple[Path, ...]:
     if not nodes:
         return ()
     paths = [path_of(real) or path_of_any(real) for real in nodes]
-    return tuple(sorted(paths, key=_by_name))
-
-
-def _by_name(path: Path) -> tuple[str, tuple[int, ...]]:
-    return (path.namespace or "", path.tokens)
+    return tuple(sorted(paths, key=Path.order))

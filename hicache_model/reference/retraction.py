@@ -18,6 +18,11 @@ class Retraction(Requests):
     then, and the cache notices when it looks the next time.
     """
 
+    def free_number(self) -> int:
+        """The least number that no request has, be it running or waiting on the host."""
+        taken = self.requests.keys() | self.retracted.keys()
+        return next(n for n in range(len(taken) + 1) if n not in taken)
+
     def _op_retract_to_host(self, op: ops.RetractToHost) -> Outcome:
         running = self.requests[op.request]
         saved = self._take_host_room(self.pages(running.computed))

@@ -60,8 +60,7 @@ def _of_tokens(
             yield ops.Lock(tokens, namespace)
             yield ops.LockHost(tokens, namespace)
     if "requests" in bound.extras and len(model.requests) < REQUESTS:
-        taken = model.requests.keys() | model.retracted.keys()
-        number = next(n for n in range(len(taken) + 1) if n not in taken)
+        number = model.free_number()
         for priority, chunk in product(_priorities(bound), _chunks(model, len(tokens))):
             yield ops.BeginRequest(number, tokens, chunk, namespace, priority)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hicache_model.definitions import is_on_path
 from hicache_model.notes import Running
 from hicache_model.operations import Operation, Reset
 from hicache_model.outcomes import Outcome
 from hicache_model.reference import Reference
+from hicache_model.snapshot import Path
 from hicache_model.tree import TreeNode
 
 LOADING = ("queued load", "load")
@@ -140,3 +142,11 @@ class Moment:
     def hit(self) -> list[TreeNode]:
         """Nodes of before whose uses went up."""
         return [node for node, old in self.changed if node.hit_count > old.hit_count]
+
+
+def there_before(moment: Moment, path: Path, beyond: int = 0) -> bool:
+    """Whether a node that was on the device ends on ``path`` after more than ``beyond`` tokens."""
+    return any(
+        old.on_device and len(node.path.tokens) > beyond and is_on_path(node.path, path)
+        for node, old in moment.before.nodes.items()
+    )

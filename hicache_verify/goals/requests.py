@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hicache_model import operations as ops
-from hicache_model.definitions import is_on_path
 from hicache_model.outcomes import Admitted
 from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
 from hicache_verify.goals.goal import Goal, Test, Where, some_node, state
-from hicache_verify.goals.moment import LOADING, Asked, Moment
+from hicache_verify.goals.moment import LOADING, Asked, Moment, there_before
 
 PAGED = Where(least_page_size=2)
 ENDS = (ops.FinishRequest, ops.AbortRequest, ops.RetractRequest, ops.RetractToHost)
 
 
+def _number(moment: Moment) -> int:
+    """Of the operation's request; the goals here are of operations that have one."""
+    number: int = moment.operation.request  # type: ignore[union-attr]
+    return number
+
+
 def _asked(moment: Moment) -> Asked:
     """The request of the operation, as it was before."""
-    number: int = moment.operation.request  # type: ignore[union-attr]
-    return moment.before.requests[number]
+    return moment.before.requests[_number(moment)]
 
 
 def _ran(test: Callable[[Asked, Moment], bool]) -> Test:
     """Of the operation's request, if it did not wait on the host."""
 
     def holds(moment: Moment) -> bool:
-        asked = moment.before.requests.get(moment.operation.request)  # type: ignore[union-attr]
+        asked = moment.before.requests.get(_number(moment))
         return asked is not None and test(asked, moment)
 
     return holds
@@ -59,15 +63,11 @@ def _given_meanwhile(moment: Moment) -> bool:
     """Nodes that somebody else gave since lie on what the request computed by itself."""
     asked = _asked(moment)
     path = moment.model.tree.whole_pages(asked.namespace, asked.tokens[: asked.computed])
-    return any(
-        old.on_device and len(node.path.tokens) > asked.protected and is_on_path(node.path, path)
-        for node, old in moment.before.nodes.items()
-    )
+    return there_before(moment, path, beyond=asked.protected)
 
 
 def _third_chunk_to_come(moment: Moment) -> bool:
-    number: int = moment.operation.request  # type: ignore[union-attr]
-    return moment.after.requests[number].prefilling
+    return moment.after.requests[_number(moment)].prefilling
 
 
 def _within_a_page(moment: Moment) -> bool:

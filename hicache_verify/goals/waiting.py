@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from hicache_model import operations as ops
-from hicache_model.definitions import is_on_path
 from hicache_model.outcomes import Retracted
 from hicache_verify.goals.goal import WRITE_THROUGH, Goal, Where
-from hicache_verify.goals.moment import Moment
+from hicache_verify.goals.moment import Moment, there_before
 
 _TOUCHED = ("waiting_prefixes", "touched")
 TOUCHED = Where(dialect=_TOUCHED, eviction_policy="lru")
 TOUCHED_IN_WRITE = Where(WRITE_THROUGH, dialect=_TOUCHED, eviction_policy="lru")
-
-
 SAVED = Where(dialect=("retracted_kv", "host_pool"), component="full")
 
 
@@ -31,9 +28,7 @@ def _given_meanwhile(moment: Moment) -> bool:
     running = moment.model.requests.get(moment.operation.request)
     if running is None:
         return False
-    path = moment.model.tree.whole_pages(running.namespace, running.tokens)
-    there = moment.before.nodes.items()
-    return any(old.on_device and is_on_path(node.path, path) for node, old in there)
+    return there_before(moment, moment.model.tree.whole_pages(running.namespace, running.tokens))
 
 
 def _spares_the_next_victim(moment: Moment) -> bool:

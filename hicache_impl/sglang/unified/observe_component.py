@@ -186,7 +186,7 @@ class ComponentObserver(WithComponent):
             path = path_of(node)
             if path is not None:
                 found.append((path, self._start(node, path, receipt, host)))
-        return tuple(sorted(found, key=lambda one: (one[0].namespace or "", one[0].tokens, one[1])))
+        return tuple(sorted(found, key=lambda one: (*one[0].order(), one[1])))
 
     def _start(self, node: Any, path: Path, receipt: Any, host: bool) -> int:
         """Of a state its own end; a receipt without a mark at the boundary reaches to the root."""
