@@ -91,11 +91,50 @@ PRESSURE = Emphasis(
     host_extra_pages=(0, 1),
     lengths=(48,),
 )
+HOST_LEAVES = Emphasis(
+    (WITHOUT_REQUESTS,),
+    {
+        ops.Touch: 2,
+        ops.Insert: 40,
+        ops.EvictDevice: 16,
+        ops.LoadBack: 4,
+        ops.Lock: 1,
+        ops.LockHost: 1,
+        ops.StartWrites: 30,
+        ops.CompleteWrites: 30,
+        ops.Reset: 1,
+    },
+    device_pages=(4, 5, 6, 8),
+    lengths=(48,),
+)
+RETRACTED = Emphasis(
+    (ops.OPERATIONS,),
+    {
+        ops.Touch: 2,
+        ops.Insert: 30,
+        ops.EvictDevice: 7,
+        ops.EvictHost: 2,
+        ops.StartWrites: 24,
+        ops.CompleteWrites: 24,
+        ops.Reset: 1,
+        ops.BeginRequest: 20,
+        ops.RetractToHost: 24,
+        ops.ResumeRequest: 4,
+    },
+    host_extra_pages=(0, 1, 1),
+    lengths=(48,),
+)
 
 
 def _used_again(emphasis: Emphasis) -> Emphasis:
     """More inserts and fewer evictions, so that nodes are used twice before they go."""
-    again = {ops.Insert: 30, ops.EvictDevice: 7, ops.CompleteWrites: 24}
+    again = {
+        ops.Touch: 2,
+        ops.Insert: 30,
+        ops.EvictDevice: 7,
+        ops.StartWrites: 24,
+        ops.CompleteWrites: 24,
+    }
     return attrs.evolve(emphasis, weights={**emphasis.weights, **again})
 
 
@@ -106,7 +145,9 @@ EMPHASES: Mapping[str, tuple[Emphasis, ...]] = {
     # a node must be used twice before it is on the host, and can be loaded
     "write_through_selective": (
         EVEN,
-        *map(_used_again, (EVEN, LOADS, LOADS, LOADS, PINS, PINS, PRESSURE)),
+        *map(_used_again, (EVEN, LOADS, LOADS, LOADS, PINS, PRESSURE)),
+        HOST_LEAVES,
+        RETRACTED,
     ),
 }
 """By write policy: one of these for each example."""
