@@ -70,7 +70,7 @@ ANSWERS = (
     Planted(
         "lookup_answers_the_other_half_too",
         BACK,
-        ("longest-prefix", "answer", "no-crash", "single-owner"),
+        ("longest-prefix", "answer", "no-crash", "single-owner", "read-after-load"),
         (
             Edit(
                 CACHE,
@@ -186,7 +186,7 @@ ANSWERS = (
     Planted(
         "eviction_stops_at_the_first_leaves",
         BACK,
-        ("progress",),
+        ("progress", "transition"),
         (
             Edit(
                 CACHE,

@@ -119,7 +119,7 @@ TIERS = (
     Planted(
         "load_back_leaves_its_ancestors_unlocked",
         BACK,
-        ("sizes", "device-prefix-closed", "no-crash", "transition", "answer"),
+        ("sizes", "device-prefix-closed", "no-crash", "transition", "answer", "within-quota"),
         (
             Edit(
                 CACHE,

@@ -414,7 +414,7 @@ _TABLE = (
     planted(
         "eviction_does_not_wait_for_the_copy",
         BACK,
-        ("no-crash",),
+        ("no-crash", "pinned-until-ack"),
         CACHE,
         """
 @@ _evict_components

@@ -155,7 +155,7 @@ def test_counts_of_several_add_up() -> None:
 
 # -- none is rare ----------------------------------------------------------------------------------
 
-OPERATIONS = 2 * PER
+OPERATIONS = 4 * PER
 
 
 def test_no_goal_is_reached_less_than_once_in_ten_thousand_operations() -> None:
