@@ -123,8 +123,8 @@ HIRADIX = Form(
         ),
         Way("host_free", "[pool.free_slots]", Range(before="0.5.16")),
         Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
-        Way("eviction_asks", "count", Range(before="0.5.17")),
-        Way("eviction_asks", "count - free", Range(since="0.5.17")),
+        Way("as_chunk", ", chunked=True"),
+        Way("end_of_batch", ""),
         Way("requests", "yes", Range(before="0.5.20")),
     ),
     laws=_LAWS
@@ -142,7 +142,6 @@ HIRADIX = Form(
         "decode": ("allocate",),
         "finish": ("key", "InsertParams"),
         "abort": ("finish", "retract"),
-        "allocate": ("EvictParams",),
     },
     facts=_FACTS
     | {
@@ -160,8 +159,10 @@ HIRADIX = Form(
 )
 
 _IN_CACHE, _IN_CORE = Range(before="0.5.17"), Range(since="0.5.17")
-_REQUESTS = dict.fromkeys(
-    ops.REQUEST_OPERATIONS, "Requests have no form in plain calls with UnifiedRadixCache"
+_SINCE_22, _BEFORE_22 = Range(since="0.5.22"), Range(before="0.5.22")
+_RETRACTION: dict[type, str] = dict.fromkeys(
+    (ops.RetractToHost, ops.ResumeRequest),
+    "What a retraction keeps on the host has no form in plain calls",
 )
 
 UNIFIED = Form(
@@ -182,11 +183,37 @@ UNIFIED = Form(
         Way("core", "", _IN_CACHE),
         Way("core", "variable", Range(since="0.5.17", before="0.5.21")),
         Way("core", "parameter", Range(since="0.5.21")),
-        Way("counted", "chunked=chunked", Range(before="0.5.22")),
-        Way("counted", "inserted_len=len(tokens) if chunked else 0", Range(since="0.5.22")),
+        Way("counted", "chunked=chunked", _BEFORE_22),
+        Way("counted", "inserted_len=len(tokens) if chunked else 0", _SINCE_22),
+        Way("requests", "yes"),
+        Way("path", "", _BEFORE_22),
+        Way("path", "self.cache.path_device_indices(node)", _SINCE_22),
+        Way("as_chunk", ", chunked=True", _BEFORE_22),
+        Way("as_chunk", "", _SINCE_22),
+        Way("checkpoint", "cache_unfinished_req", _BEFORE_22),
+        Way("checkpoint", "checkpoint_into_tree", _SINCE_22),
+        Way("prompt", "", Range(before="0.5.20")),
+        Way("prompt", "chunked = True", Range(since="0.5.20", before="0.5.22")),
+        Way("prompt", "inserted_len = request.prompt", _SINCE_22),
+        Way("ends_on", "match", Range(before="0.5.23")),
+        Way("ends_on", "result", Range(since="0.5.23")),
+        Way("end_of_batch", "", Range(before="0.5.21")),
+        Way("end_of_batch", "self.cache.flush_pending_backups()", Range(since="0.5.21")),
     ),
-    laws=_LAWS,
-    needs=_LOOKUPS | {"lock": ("match", "node"), "lock_host": ("match", "node")},
+    laws=_LAWS | {"pinned-until-ack": (*_NODES, "node")},
+    needs=_LOOKUPS
+    | {
+        "lock": ("match", "node"),
+        "lock_host": ("match", "node"),
+        "begin": ("match", "load", "compute"),
+        "extend": ("give", "compute"),
+        "compute": ("allocate", "give"),
+        "give": ("match", "keep"),
+        "keep": ("key", "InsertParams"),
+        "decode": ("allocate",),
+        "finish": ("give",),
+        "abort": ("finish", "retract"),
+    },
     facts=_FACTS
     | {
         "lock_ref": "node.component_data[FULL].lock_ref",
@@ -194,7 +221,7 @@ UNIFIED = Form(
         "in_device_leaves": "node in self.tree.evictable_device_leaves",
         "in_host_leaves": "node in self.tree.evictable_host_leaves",
     },
-    lacks=_REQUESTS,
+    lacks=_RETRACTION,
 )
 
 RUST = attrs.evolve(
@@ -202,7 +229,7 @@ RUST = attrs.evolve(
     core=divergence.RUST,
     laws={},
     facts={},
-    lacks=_REQUESTS
+    lacks=_RETRACTION
     | dict.fromkeys(
         (ops.Lock, ops.Unlock, ops.LockHost, ops.UnlockHost),
         "The Rust core shows no nodes that could be held by name",

@@ -56,9 +56,11 @@ def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
     if unsaid is not None:
         performed, comment = performed[: unsaid[0]], unsaid[1]
     elif divergence is not None:
-        facts = _facts(divergence, form, known)
+        facts = _facts(divergence, form, known) if divergence.kind == "state" else ()
         law = divergence.law if divergence.law in form.laws and not facts else ""
         answer = _answer(divergence, known) if performed and not (facts or law) else ()
+        if divergence.kind == "law" and not (law or answer):
+            facts = _facts(divergence, form, known)
         comment = "" if facts or law or answer else _about_the_law(divergence)
     names = {HELPERS[type(op)] for op in performed if type(op) in HELPERS}
     names.update(("find" if form.facts else "match",) if facts else form.laws.get(law, ()))
@@ -139,8 +141,6 @@ def _enough(count: int) -> tuple[str, ...]:
 
 def _facts(divergence: Divergence, form: Form, known: Mapping[str, str]) -> tuple[str, ...]:
     """Where the model predicted other nodes: what they should be, a statement each."""
-    if divergence.kind != "state":
-        return ()
     nodes = divergence.nodes
     if not form.facts:
         return tuple(line for pair in nodes for line in _about_lookup(pair, known))

@@ -1,20 +1,27 @@
 """Do plain calls do what the target does?
 
 ``python -m tests.verify.plain_calls RELEASE EXAMPLES [CACHE [CORE]]``: random legal operations run
-on the target in lockstep; the upstream form of the same trace runs in the same process, must find
-no law broken, get the same last answer, and must end with the same tree.
+on the target in lockstep, half of the runs mostly operations on requests; the upstream form of the
+same trace runs in the same process, must find no law broken, get the same last answer, and must end
+with the same tree. Of a tree that cannot be looked into, lookups tell.
 """
 
 from __future__ import annotations
 
 import sys
 import unittest
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+import attrs
+
 from hicache_impl.sglang import build as hiradix_build
+from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified import build as unified_build
-from hicache_model.operations import Operation
+from hicache_model.definitions import is_on_path
+from hicache_model.operations import REQUEST_OPERATIONS, BeginRequest, Operation
+from hicache_model.snapshot import Path
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
@@ -28,8 +35,10 @@ from hicache_verify.trace import Trace
 
 FACTS = (
     *("evicted", "backed_up", "length", "lock_ref", "host_lock"),
-    *("in_device_leaves", "in_host_leaves"),
+    *("in_device_leaves", "in_host_leaves", "hit_count"),
 )
+NO_PRIORITIES = Range(since="0.5.12", before="0.5.13")
+"""Where nodes of UnifiedRadixCache have none."""
 WRITE_POLICIES = ("write_back", "write_through", "write_through_selective")
 
 
@@ -46,8 +55,8 @@ def main(release: str, examples: int, cache: str = "hiradix", core: str | None =
         laws = [name for name in sorted(form.laws) if holds(name, lockstep)]
         law = random.choice([*laws, "answer"])
         case, names = run_form(factory, lockstep, law)
-        if room(case) != expected_room(lockstep) or (
-            form.facts and nodes(case, names, form) != expected_nodes(lockstep)
+        if room(case) != expected_room(lockstep) or not same_tree(
+            case, names, form, factory, lockstep
         ):
             sys.stderr.write(f"seed {seed}: other tree after {lockstep.performed}\n")
             return 1
@@ -60,17 +69,24 @@ def play(factory: Any, form: Form, random: Random) -> Lockstep | None:
     """A run, of what has a form in plain calls, that agreed to its end."""
     chooser = RandomChooser(random)
     policies = factory.description.eviction_policies
-    cell = Cell(random.choice(WRITE_POLICIES), random.choice((1, 1, 2)), random.choice(policies))
+    others = random.choice((1.0, 0.2))
+    page_size = random.choice((1, 1, 2)) if others == 1 else 1
+    cell = Cell(random.choice(WRITE_POLICIES), page_size, random.choice(policies))
     plan = draw_plan(cell, factory.description, chooser)
     lockstep = Lockstep(factory, plan.configuration.with_(io_backend="direct"))
     menu = plan.menu(lockstep.model)
-    for _ in range(plan.length):
+    for _ in range(int(plan.length / others)):
         operation = menu.draw(chooser)
         if operation is None or not sayable(operation, factory, lockstep, form):
             continue
+        if not isinstance(operation, REQUEST_OPERATIONS) and random.random() > others:
+            continue
+        if others < 1 and isinstance(operation, BeginRequest):
+            chunk = random.randint(1, len(operation.tokens))  # the menu mostly takes them all
+            operation = attrs.evolve(operation, chunk=chunk)
         if lockstep.step(operation) is not None:
             return None
-    return lockstep
+    return lockstep if lockstep.performed else None
 
 
 def sayable(operation: Operation, factory: Any, lockstep: Lockstep, form: Form) -> bool:
@@ -109,8 +125,18 @@ def recorded(factory: Any, lockstep: Lockstep) -> Trace:
     return Trace(lockstep.configuration, about.target, about.release, tuple(lockstep.performed))
 
 
-def nodes(case: Any, names: dict[str, Any], form: Form) -> Any:
-    """The facts of all nodes of the cache of the form."""
+def same_tree(
+    case: Any, names: dict[str, Any], form: Form, factory: Any, lockstep: Lockstep
+) -> bool:
+    if form.facts:
+        facts = FACTS if factory.loaded.version in NO_PRIORITIES else (*FACTS, "priority")
+        return bool(nodes(case, names, form, facts) == expected_nodes(lockstep, facts))
+    shown = [path for path, node in lockstep.actual.nodes.items() if node is not None]
+    return all(looked_up(case, factory, path) == expected_lookup(path, lockstep) for path in shown)
+
+
+def nodes(case: Any, names: dict[str, Any], form: Form, facts: Sequence[str]) -> Any:
+    """These facts of all nodes of the cache of the form."""
     root = getattr(case, "tree", case.cache).root_node
     found, waiting = {}, [((), child) for child in root.children.values()]
     while waiting:
@@ -120,30 +146,73 @@ def nodes(case: Any, names: dict[str, Any], form: Form) -> Any:
         here = names | {"self": case, "node": node}
         found[node.key.extra_key, tokens] = {
             fact: eval(form.facts[fact], here)  # noqa: S307 - an expression of our own table, as the written test has it
-            for fact in FACTS
-        }
-    return found
+            for fact in facts
+        } | {"last_access": node.last_access_time}
+    return in_order(found)
 
 
-def expected_nodes(lockstep: Lockstep) -> Any:
+def expected_nodes(lockstep: Lockstep, facts: Sequence[str]) -> Any:
     """The same of the target."""
     shown = lockstep.actual.nodes.items()
+    return in_order(
+        {
+            tuple(path): {fact: getattr(node, fact) for fact in (*facts, "last_access")}
+            for path, node in shown
+            if node is not None
+        }
+    )
+
+
+def in_order(found: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    """With the rank of each node's last access: the clock may tick elsewhere too."""
+    times = sorted({facts["last_access"] for facts in found.values()})
     return {
-        tuple(path): {fact: getattr(node, fact) for fact in FACTS}
-        for path, node in shown
-        if node is not None
+        path: facts | {"last_access": times.index(facts["last_access"])}
+        for path, facts in found.items()
     }
 
 
-def room(case: Any) -> tuple[int, int]:
-    """Free slots of the device and of the host."""
-    pool = case.cache.cache_controller.mem_pool_host
-    return case.allocator.available_size(), pool.available_size()
+def looked_up(case: Any, factory: Any, path: Path) -> tuple[int, int]:
+    """How much of a path is found on the device, and beyond that on the host."""
+    base = factory.loaded.module("mem_cache.base_prefix_cache")
+    params = base.MatchPrefixParams(key=case.key(path.tokens, path.namespace))
+    answer = case.cache.match_prefix(params)
+    on_device = getattr(answer, "device_prefix_len", None)  # from 0.5.22 on
+    if on_device is None:
+        on_device = len(answer.device_indices)
+    return on_device, answer.host_hit_length
 
 
-def expected_room(lockstep: Lockstep) -> tuple[int, int]:
-    page = lockstep.configuration.page_size
-    return len(lockstep.actual.device_free) * page, len(lockstep.actual.host_free)
+def expected_lookup(path: Path, lockstep: Lockstep) -> tuple[int, int]:
+    shown = lockstep.actual.nodes.items()
+    on_device = sum(
+        node.length
+        for above, node in shown
+        if node is not None and not node.evicted and is_on_path(above, path)
+    )
+    return on_device, len(path.tokens) - on_device
+
+
+def room(case: Any) -> tuple[int, ...]:
+    """Free slots of the device and of the host, and copies that were started, each way."""
+    controller = case.cache.cache_controller
+    acks = controller.ack_write_queue, controller.ack_load_queue
+    return (
+        case.allocator.available_size(),
+        controller.mem_pool_host.available_size(),
+        *map(len, acks),
+    )
+
+
+def expected_room(lockstep: Lockstep) -> tuple[int, ...]:
+    page, shown = lockstep.configuration.page_size, lockstep.actual
+    started = [copy.kind for copy in shown.transfers if copy.started]
+    return (
+        len(shown.device_free) * page,
+        len(shown.host_free),
+        started.count("write"),
+        started.count("load"),
+    )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,14 @@ from hicache_model.operations import (
     CompleteLoads,
     CompleteWrites,
     EvictDevice,
+    ExtendRequest,
+    FinishRequest,
     Insert,
     LoadBack,
     Lock,
     Match,
     Operation,
+    RetractToHost,
     StartWrites,
     Unlock,
 )
@@ -226,6 +229,24 @@ def test_what_has_no_form_in_plain_calls_is_said() -> None:
     assert "self.assert" not in text
 
 
+@pytest.mark.parametrize(
+    ("configuration", "operation", "reason"),
+    [
+        (Configuration(page_size=2), BeginRequest(0, (1, 2, 3, 4), 2), "pages of several tokens"),
+        (Configuration(), RetractToHost(0), "What a retraction keeps on the host"),
+        (Configuration(component="swa"), BeginRequest(0, (1, 2), 2), "A component beside full"),
+        (Configuration(), BeginRequest(0, (1, 2), 2, "a#b"), "A cache_salt has no form"),
+    ],
+)
+@pytest.mark.parametrize("target", ["sglang-unified", "sglang-unified-rust"])
+def test_what_requests_of_the_unified_cache_lack_in_plain_calls_is_said(
+    configuration: Configuration, operation: Operation, reason: str, target: str
+) -> None:
+    text = upstream_file(Trace(configuration, target, "0.5.23", (operation,)), BROKEN, "x")
+    assert reason in " ".join(text.replace("#", " ").split())
+    assert "self.begin" not in text
+
+
 def test_every_release_has_one_way_of_each() -> None:
     assert_one_way(HIRADIX, KNOWN)
     assert_one_way(UNIFIED, KNOWN_UNIFIED)
@@ -277,7 +298,7 @@ IN_VAIN = Trace(
     "sglang-unified",
     "0.5.23",
     (
-        *(Insert((1, 2)), StartWrites(), CompleteWrites(1)),
+        *(BeginRequest(0, (1, 2), 2), FinishRequest(0), CompleteWrites(1)),
         *(EvictDevice(2), Insert((3, 4, 5, 6, 7))),
     ),
 )
@@ -361,6 +382,33 @@ def test_what_should_have_been_answered_is_asserted(
     trace = IN_VAIN.with_(operations=(operation,))
     found = Divergence("outcome", "answer", "model", "", 0, operation, due=due)
     assert written in upstream_file(trace, found, "x")
+
+
+LACKS_A_COPY = Divergence(
+    *("law", "promised-backup", "law", "node [1] was inserted and has no host copy", 1, None),
+    nodes=(
+        NodePair(
+            Path_(None, (1,)),
+            Node(Path_(None, (1,)), 1, (0,), (0,), 0, 0, True, False),
+            Node(Path_(None, (1,)), 1, (0,), None, 0, 0, True, False),
+        ),
+    ),
+)
+IN_CHUNKS = (BeginRequest(0, (1, 2, 3), 1), ExtendRequest(0, 1))
+
+
+def test_what_a_law_without_a_form_says_of_a_node_is_asserted() -> None:
+    text = upstream_file(IN_VAIN.with_(operations=IN_CHUNKS), LACKS_A_COPY, "x")
+    assert (
+        """\
+        self.begin(0, [1, 2, 3], chunk=1)
+        self.extend(0, chunk=1)
+
+        node = self.find([1])
+        self.assertEqual(node.backuped, True)
+"""
+        in text
+    )
 
 
 def test_an_eviction_that_comes_short_is_asserted() -> None:
