@@ -17,7 +17,7 @@ from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.menu import Menu
-from stateful_tests.machines import CHOICES, CacheMachine
+from stateful_tests.machines import BY_WEIGHT, CHOICES, CacheMachine
 
 Offers = list[frozenset[type[Any]]]
 """Which kinds of operations made sense before each operation of an example."""
@@ -72,7 +72,8 @@ class EmptyMachine(RuleBasedStateMachine):
 def empty_like(machine: type[CacheMachine], examples: Sequence[Example], dialect: Dialect) -> Any:
     """An empty machine of the shape of ``machine``."""
     kinds = frozenset(kind for kind in ops.OPERATIONS if hasattr(machine, _name(kind)))
-    members: dict[str, Any] = {_name(kind): _empty_rule(kind) for kind in kinds}
+    members: dict[str, Any] = {_name(kind): _empty_rule(_name(kind), kind) for kind in kinds}
+    members |= {name: _empty_rule(name) for name in BY_WEIGHT}
     offers = [[some & kinds for some in offers_in(example, dialect)] for example in examples]
     members["recorded"] = [each for each in offers if all(each)]
     return type(f"Empty{machine.__name__}", (EmptyMachine,), members)
@@ -88,12 +89,12 @@ def offers_in(example: Example, dialect: Dialect) -> Offers:
     return offers
 
 
-def _empty_rule(kind: type[Any]) -> Any:
+def _empty_rule(name: str, kind: type[Any] | None = None) -> Any:
     def run(self: EmptyMachine, choices: Sequence[int]) -> None:
         self.count()
 
-    run.__name__ = run.__qualname__ = _name(kind)
-    return precondition(lambda self: kind in self.now)(rule(choices=CHOICES)(run))
+    run.__name__ = run.__qualname__ = name
+    return precondition(lambda self: kind is None or kind in self.now)(rule(choices=CHOICES)(run))
 
 
 def _name(kind: type[Any]) -> str:

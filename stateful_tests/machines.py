@@ -1,7 +1,8 @@
 """Rule-based state machines over the menu: one for the cache's own operations, one for requests.
 
 Every rule draws a few small integers, and the menu turns them into a legal operation of the rule's
-kind; shrinking the integers simplifies the operation. After every rule both sides are compared.
+kind; shrinking the integers simplifies the operation. Some rules draw the kind too, by the menu's
+weights. After every rule both sides are compared.
 Under pytest a divergence fails the test with the report as its message; in a campaign the session
 takes note and the example ends.
 """
@@ -29,6 +30,13 @@ from hicache_verify.sources.examples import draw_configuration
 
 CHOICES = st.binary(min_size=12, max_size=12)
 """Small integers in one draw: a dozen draws of single integers would cost more than the cache."""
+
+BY_WEIGHT = tuple(f"by_weight_{number}" for number in range(1, 13))
+"""Rules of any kind, about as many as others make sense at a time.
+
+Hypothesis picks among rules with even odds; among those alone #19212 takes far longer to find
+(docs/reach.md).
+"""
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -74,14 +82,13 @@ class CacheMachine(RuleBasedStateMachine):
     def offers(self, kind: type[Any]) -> bool:
         return not self.over and self.menu.offers(kind)
 
-    def do(self, kind: type[Any], choices: bytes) -> None:
-        operation = self.menu.draw_of(kind, ListedChooser(choices))
+    def do(self, operation: ops.Operation | None) -> None:
         if operation is None:
             return
         if self.session is not None:
             self._note(self.session.step(operation))
             return
-        event(ops.codec.names[kind])
+        event(ops.codec.names[type(operation)])
         found = self.lockstep.step(operation)
         self._fail(found)
         if self.watch is not None and self.lockstep.outcome is not None:
@@ -128,16 +135,26 @@ def _report(found: Divergence, lockstep: Lockstep) -> str:
 
 def _rule_for(kind: type[Any]) -> Any:
     def run(self: CacheMachine, choices: bytes) -> None:
-        self.do(kind, choices)
+        self.do(self.menu.draw_of(kind, ListedChooser(choices)))
 
     run.__name__ = run.__qualname__ = ops.codec.names[kind]
     run.__doc__ = kind.__doc__
     return precondition(lambda self: self.offers(kind))(rule(choices=CHOICES)(run))
 
 
+def _rule_by_weight(name: str) -> Any:
+    def run(self: CacheMachine, choices: bytes) -> None:
+        self.do(self.menu.draw(ListedChooser(choices)))
+
+    run.__name__ = run.__qualname__ = name
+    return precondition(lambda self: not self.over)(rule(choices=CHOICES)(run))
+
+
 def _with_rules(machine: type[CacheMachine]) -> None:
     for kind in machine.KINDS:
         setattr(machine, ops.codec.names[kind], _rule_for(kind))
+    for name in BY_WEIGHT:
+        setattr(machine, name, _rule_by_weight(name))
 
 
 _with_rules(CacheMachine)

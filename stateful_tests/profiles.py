@@ -13,7 +13,7 @@ PROFILES: dict[str, settings] = {
     # seconds; other examples every time, and what failed before comes first
     "dev": settings(max_examples=8, stateful_step_count=30),
     # the same examples every time: a failure is about the change under test
-    "ci": settings(max_examples=60, stateful_step_count=40, derandomize=True, database=None),
+    "ci": settings(max_examples=100, stateful_step_count=40, derandomize=True, database=None),
     # as much as a night allows
     "nightly": settings(max_examples=2_000, stateful_step_count=60),
 }
