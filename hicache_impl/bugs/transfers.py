@@ -127,7 +127,7 @@ TRANSFERS = (
         imitates="TensorRT-LLM #8813, #8830",
         law="bytes",
         write_policies=("write_back", "write_through"),
-        length=5,
+        length=4,
         kinds=Kinds(loads=LoadsFromTheBottom),
     ),
     Bug(
@@ -136,7 +136,7 @@ TRANSFERS = (
         imitates="SGLang #38217",
         law="read-after-load",
         write_policies=ANY_WRITE_POLICY,
-        length=4,
+        length=3,
         scheduler=StartsAndForgets,
     ),
     Bug(
