@@ -54,7 +54,8 @@ class Entry:
     takes when none is named. ``looks_like`` judges the shape of a divergence whose law and release
     fit already. ``strict`` are the values of the dialect (dialects.py) that are exchanged to show a
     defect which is tolerated elsewhere. ``upstream_test`` is a file of ``upstream_tests``: a test
-    for SGLang's own folder, written by hand where a trace has no form in plain calls.
+    for SGLang's own folder, written by hand where a trace has no form in plain calls; ``untested``
+    says why there is none at all. All others are written from the traces.
     """
 
     identifier: str
@@ -73,6 +74,7 @@ class Entry:
     earlier_patch: tuple[str, SourcePatch] | None = None
     strict: tuple[tuple[str, str], ...] = ()
     upstream_test: str | None = None
+    untested: str | None = None
 
     @property
     def name(self) -> str:

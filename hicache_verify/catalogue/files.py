@@ -47,7 +47,7 @@ class Files:
         told = event.trace.trace(entry.target, release)
         trace.write(self._folder / f"{name}.jsonl", told)
         forms = [] if entry.strict else [REPLAY]
-        if entry.upstream_test is None:
+        if entry.upstream_test is None and entry.untested is None:
             forms.append(UPSTREAM)
         write_pytest_files(self._folder, name, told, event.divergence, forms)
         if entry.upstream_test is not None:

@@ -12,7 +12,8 @@ INTRODUCTION = """# Known defects
 
 Defects of SGLang's caches that a command shows: `hicache-verify reproduce ID` plays the trace on an
 affected release, on a fixed one, and with the patch in memory. `--out DIR` writes it as a file to
-replay and as a test for SGLang's own folder, which fails where the defect is.
+replay and, unless its entry says why not, as a test for SGLang's own folder: plain calls of the
+cache's classes, which fail where the defect is, and pass on a fixed release and with the patch.
 """
 
 
@@ -36,6 +37,8 @@ def _section(entry: Entry) -> Iterator[str]:
     yield f"- Law: {', '.join(f'`{law}`' for law in entry.laws)}"
     if entry.references:
         yield f"- Public: {', '.join(entry.references)}"
+    if entry.untested is not None:
+        yield f"- No test in plain calls: {entry.untested}"
     yield f"\n{entry.story}\n"
     for trace in entry.traces:
         yield from _trace(trace)

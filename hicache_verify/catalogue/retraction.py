@@ -63,6 +63,10 @@ UNAWAITED_LOAD = Entry(
         divergence.operation, (DecodeRequest, ResumeRequest, RetractToHost)
     ),
     target="sglang-unified",
+    untested=(
+        "the mistake is the scheduler's, who asks nobody whether the load has ended. The cache "
+        "does as it is told, and no call of its classes answers wrongly."
+    ),
 )
 
 RUST_UNAWAITED_LOAD = attrs.evolve(

@@ -347,10 +347,13 @@ BACKUP_IN_VAIN = Entry(
         ),
         NamedTrace(
             "under write_back",
-            "Five tokens are evicted from the device and dropped, as the host cannot hold them; "
-            "the copy of [1, 2] goes with them.",
+            "The five tokens that are due on the device do not fit on the host, and the copy of "
+            "[1, 2] goes for them. 0.5.16 and before keep the five (#27108), and give [8] up.",
             Configuration(device_slots=8, host_slots=4),
-            (Insert((1, 2)), EvictDevice(2), Insert((3, 4, 5, 6, 7)), EvictDevice(5)),
+            (
+                *(Insert((1, 2)), EvictDevice(2)),
+                *(Insert((3, 4, 5, 6, 7)), Insert((8,)), EvictDevice(1)),
+            ),
         ),
     ),
     patch=SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "None\n"),

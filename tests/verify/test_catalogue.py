@@ -30,7 +30,6 @@ from hicache_verify.catalogue.events import (
     FAILED,
     EntryDone,
     Event,
-    Run,
     RunRefused,
     StepDone,
     TraceDone,
@@ -46,7 +45,6 @@ from hicache_verify.workers.journal import Entry as JournalEntry
 from hicache_verify.workers.journal import Phase
 from hicache_verify.workers.messages import Attempt, Attempted, Broken, Opened, Refused
 from tests.fetched import fetched
-from tests.verify.upstream_child import run_upstream
 
 HOST_LEAF, LIFETIME = find(["19212", "27631"])
 NAMES = ", ".join(entry.identifier for entry in ENTRIES)
@@ -353,7 +351,7 @@ def test_what_diverges_as_it_should_is_written_as_traces_and_tests(
 
 
 def reproduced_into(folder: Path, identifier: str, play_with: Any) -> None:
-    """As the catalogue says: it diverges, and agrees with the patch."""
+    """As the catalogue says: it diverges, and agrees with the patch, if there is one."""
     (entry,) = find([identifier])
     found = attrs.evolve(SAW, law=entry.laws[0])
     play_with(lambda spec, job: answers(job, None if spec.patches else found))
@@ -378,31 +376,12 @@ def test_a_test_that_was_written_by_hand_takes_the_place_of_a_generated_one(
     assert written == by_hand("cleared_state.py")
 
 
-BY_HAND = {entry.upstream_test: entry for entry in ENTRIES if entry.upstream_test}
-PLAYED = [run for entry in BY_HAND.values() for run in runs(entry, every_release=True)]
-
-
-@pytest.mark.parametrize(
-    "run",
-    [
-        run if run.release in run.entry.shown_on else pytest.param(run, marks=pytest.mark.slow)
-        for run in PLAYED
-    ],
-    ids=lambda run: f"{run.entry.name}-{run.release}{'-patched' * run.patched}",
-)
-def test_each_of_its_tests_fails_where_the_defect_is_and_passes_elsewhere(
-    run: Run, tmp_path: Path
-) -> None:
-    entry, path = run.entry, tmp_path / "test_it.py"
-    assert entry.upstream_test is not None
-    path.write_text(by_hand(entry.upstream_test))
-    patch = entry.patch_of(run.release) if run.patched else None
-    ran = run_upstream(path, run.release, CACHE_OF[entry.target], patch)
-    fails = run.should == DIVERGED
-    assert ran.code == fails, ran.out + ran.err
-    *told, totals = ran.out.splitlines()
-    assert ("failed" in totals, "passed" in totals) == (fails, not fails)
-    assert all("AssertionError" in line for line in told if line.startswith("E "))
+def test_what_no_plain_call_shows_has_no_test_in_them(play_with: Any, tmp_path: Path) -> None:
+    reproduced_into(tmp_path, "unawaited-load", play_with)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "test_unawaited_load_0_5_23_1_replay.py",
+        "unawaited-load-0.5.23-1.jsonl",
+    ]
 
 
 def test_json_is_one_object_and_nothing_else(play_with: Any) -> None:

@@ -1,0 +1,118 @@
+"""Each defect of the catalogue has a test for SGLang's own folder, which fails where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hicache_impl.sglang.releases import HIRADIX, UNIFIED
+from hicache_verify.catalogue import ENTRIES, Entry
+from hicache_verify.catalogue.entry import NamedTrace
+from hicache_verify.catalogue.events import DIVERGED, Run, TraceDone
+from hicache_verify.catalogue.files import by_hand
+from hicache_verify.catalogue.reproduce import play, runs
+from hicache_verify.divergence import Divergence
+from hicache_verify.report.pytest_files import upstream_file
+from hicache_verify.targets import SGLANG
+from hicache_verify.workers.executor import LocalExecutor
+from hicache_verify.workers.watch import Limits
+from tests.fetched import fetched
+from tests.processes import Ran
+from tests.verify.upstream_child import run_upstream
+
+UNTESTED = {"unawaited-load", "unawaited-load-rust"}
+"""Their mistake is the scheduler's, and the calls of the cache's classes show nothing of it."""
+
+
+def test_an_entry_without_a_test_says_why() -> None:
+    without = [entry for entry in ENTRIES if entry.untested is not None]
+    assert {entry.identifier for entry in without} == UNTESTED
+    for entry in without:
+        assert entry.untested is not None
+        assert entry.untested.endswith(".")
+        assert entry.upstream_test is None
+        for named in entry.traces:
+            told = named.trace(entry.target, entry.shown_on[0])
+            text = " ".join(upstream_file(told, None, "x").replace("#", " ").split())
+            assert "no form in plain calls: this test stops before" in text
+
+
+def cache_of(entry: Entry) -> str:
+    return HIRADIX if entry.target == SGLANG else UNIFIED
+
+
+def all_runs(by_hand: bool) -> list[Run]:
+    tested = [entry for entry in ENTRIES if entry.untested is None]
+    chosen = [entry for entry in tested if (entry.upstream_test is not None) == by_hand]
+    return [run for entry in chosen for run in runs(entry, every_release=True)]
+
+
+def name_of(run: Run) -> str:
+    return f"{run.entry.identifier}-{run.release}{'-patched' * run.patched}"
+
+
+def run_written(text: str, run: Run, folder: Path) -> Ran:
+    """The test in a process that has loaded the release, with the patch where the run has it."""
+    path = folder / "test_it.py"
+    path.write_text(text)
+    patch = run.entry.patch_of(run.release) if run.patched else None
+    ran = run_upstream(path, run.release, cache_of(run.entry), patch)
+    fails = run.should == DIVERGED
+    assert ran.code == fails, ran.out + ran.err
+    totals = ran.out.splitlines()[-1]
+    assert ("failed" in totals, "passed" in totals) == (fails, not fails)
+    return ran
+
+
+def errors(ran: Ran) -> list[str]:
+    return [line for line in ran.out.splitlines() if line.startswith("E ")]
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        run if run.release in run.entry.shown_on else pytest.param(run, marks=pytest.mark.slow)
+        for run in all_runs(by_hand=True)
+    ],
+    ids=name_of,
+)
+def test_one_written_by_hand_fails_where_the_defect_is_and_passes_elsewhere(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run.entry.upstream_test is not None
+    ran = run_written(by_hand(run.entry.upstream_test), run, tmp_path)
+    assert all("AssertionError" in line for line in errors(ran))
+
+
+@cache
+def shown(entry: Entry, release: str) -> Mapping[str, Divergence]:
+    """What each trace of the entry shows on an affected release, if it is this defect."""
+    fetched(release)
+    limits = Limits()
+    run = Run(entry, release, patched=False)
+    events = play(run, LocalExecutor(limits), limits)
+    done = [event for event in events if isinstance(event, TraceDone)]
+    return {e.trace.name: e.divergence for e in done if e.divergence is not None and e.as_expected}
+
+
+def written(run: Run, named: NamedTrace) -> tuple[str, Divergence]:
+    """The test of a trace for this release; where the defect is not, from where it shows."""
+    entry, release = run.entry, run.release
+    affected = release if release in entry.affected else entry.shown_on[0]
+    divergence = shown(entry, affected)[named.name]
+    return upstream_file(named.trace(entry.target, release), divergence, "it"), divergence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", all_runs(by_hand=False), ids=name_of)
+def test_one_written_from_a_trace_fails_where_the_defect_is_and_passes_elsewhere(
+    run: Run, tmp_path: Path
+) -> None:
+    for named in run.entry.traces:
+        text, divergence = written(run, named)
+        ran = run_written(text, run, tmp_path)
+        if run.should == DIVERGED:
+            assert (divergence.exception or "AssertionError") in "".join(errors(ran))
