@@ -31,12 +31,16 @@ class SourcePatch(NamedTuple):
 
 @attrs.define(frozen=True, slots=True)
 class NamedTrace:
-    """Operations that show the defect, and what they tell."""
+    """Operations that show the defect, and what they tell.
+
+    ``since`` is the first release that they are for, where another defect is in their way before.
+    """
 
     name: str
     tells: str
     configuration: Configuration
     operations: tuple[Operation, ...]
+    since: str = ""
 
     def trace(self, target: str, release: str) -> Trace:
         return Trace(self.configuration, target, release, self.operations, {"name": self.name})
@@ -44,8 +48,9 @@ class NamedTrace:
 
 @attrs.define(frozen=True, slots=True)
 class Entry:
-    """On each release in ``affected`` every trace diverges with one of ``laws`` (the first is the
-    entry's name for it); on those in ``fixed``, and on an affected one with ``patch``, it agrees.
+    """On each release in ``affected`` every trace that is for it diverges with one of ``laws`` (the
+    first is the entry's name for it); on those in ``fixed``, and on an affected one with ``patch``,
+    it agrees.
 
     An entry without a public reference goes by its ``identifier``. ``patch`` is None where no few
     lines mend it; ``earlier_patch`` is another one, and the last release that it is for.
@@ -79,6 +84,11 @@ class Entry:
     @property
     def name(self) -> str:
         return self.references[0] if self.references else self.identifier
+
+    def traces_of(self, release: str) -> tuple[NamedTrace, ...]:
+        """Those that are for this release."""
+        key = release_key(release)
+        return tuple(t for t in self.traces if not t.since or release_key(t.since) <= key)
 
     def patch_of(self, release: str) -> SourcePatch | None:
         """What mends this release."""

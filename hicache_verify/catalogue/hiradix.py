@@ -121,7 +121,7 @@ LOAD_BACK_LIFETIME = Entry(
     identifier="27631",
     title="Host pages are freed while they are being loaded back",
     references=("#27631", "#27562"),
-    laws=("pinned-until-ack", "bytes", "no-orphan"),
+    laws=("pinned-until-ack", "bytes", "no-orphan", "failed-step-changes-nothing"),
     write_policies=("write_back",),
     affected=BEFORE_0_5_11 + FROM_0_5_11_TO_0_5_14,
     fixed=SINCE_0_5_15,
@@ -139,6 +139,17 @@ LOAD_BACK_LIFETIME = Entry(
             "The same as a server meets it: the prefix of a new request lies on the host only.",
             TIGHT,
             (*PREPARED, BeginRequest(0, (1, 2, 3, 4), 1), CompleteLoads(1)),
+        ),
+        NamedTrace(
+            "a load that is refused",
+            "Loads in flight keep two of four device slots, so that the load of three is refused. "
+            "By then its eviction has written [5] to the host, over what was asked for.",
+            Configuration(device_slots=4, host_slots=5),
+            (
+                *(Insert((1,)), Insert((2,)), EvictDevice(1), Insert((6, 7, 8))),
+                *(LoadBack((1,)), LoadBack((2,)), Insert((5,)), LoadBack((6, 7, 8))),
+            ),
+            since="0.5.11",
         ),
     ),
     patch=SourcePatch(

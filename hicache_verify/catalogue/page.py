@@ -50,6 +50,7 @@ def _section(entry: Entry) -> Iterator[str]:
 
 
 def _trace(trace: NamedTrace) -> Iterator[str]:
-    yield f"{trace.tells} ({configuration_text(trace.configuration)})\n"
+    since = f"From {trace.since} on. " if trace.since else ""
+    yield f"{trace.tells} {since}({configuration_text(trace.configuration)})\n"
     yield from numbered(trace.operations)
     yield ""

@@ -71,14 +71,14 @@ def runs(entry: Entry, every_release: bool) -> list[Run]:
 
 
 def play(run: Run, executor: Executor, limits: Limits) -> Iterator[Event]:
-    """All traces of the entry on one release; a worker that is lost is replaced."""
+    """All traces of the entry for one release; a worker that is lost is replaced."""
     yield RunStarted(run)
     patch = run.entry.patch_of(run.release)
     patches = (patch,) if patch and run.patched else ()
     spec = attrs.evolve(recorded_on(run.entry.target, run.release), patches=patches)
     worker: Worker | None = None
     try:
-        for named in run.entry.traces:
+        for named in run.entry.traces_of(run.release):
             if worker is None:
                 worker, _ = open_worker(executor, spec)
             yield TraceStarted(run, named)

@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from hicache_verify.catalogue.entry import Entry
+from hicache_verify.catalogue.entry import Entry, NamedTrace
 from hicache_verify.catalogue.events import (
     AGREED,
     DIVERGED,
@@ -155,7 +155,9 @@ def summary(entry: Entry, done: list[TraceDone | RunRefused]) -> Table:
     for run in dict.fromkeys((event.run.release, event.run.patched) for event in done):
         events = [e for e in done if (e.run.release, e.run.patched) == run]
         name = f"{run[0]}, patched" if run[1] else run[0]
-        table.add_row(name, _should(events[0].run), *map(_verdict, events))
+        table.add_row(
+            name, _should(events[0].run), *(_cell(events, trace) for trace in entry.traces)
+        )
     return table
 
 
@@ -176,9 +178,16 @@ def _should(run: Run) -> str:
     return "diverge" if run.should == DIVERGED else "agree"
 
 
-def _verdict(event: TraceDone | RunRefused) -> Text:
-    if isinstance(event, RunRefused):
-        return Text("not played", style="red")
+def _cell(events: list[TraceDone | RunRefused], trace: NamedTrace) -> Text:
+    """What became of the trace in one run."""
+    run = events[0].run
+    if trace not in run.entry.traces_of(run.release):
+        return Text(f"from {trace.since} on", style="dim")
+    done = [event for event in events if isinstance(event, TraceDone) and event.trace is trace]
+    return _verdict(done[0]) if done else Text("not played", style="red")
+
+
+def _verdict(event: TraceDone) -> Text:
     word = {AGREED: "agrees", DIVERGED: event.law}.get(event.verdict, event.verdict)
     sign, style = ("✓", "green") if event.as_expected else ("✗", "red")
     return Text(f"{sign} {word}", style=style)
