@@ -28,9 +28,11 @@ ENTRIES: tuple[Entry, ...] = (
     unified.RUST_SHORT_WINDOW,
     unified.RUST_UNAWAITED_WINDOW,
     mamba.CLEARED_STATE,
+    mamba.RUST_CLEARED_STATE,
     retraction.UNAWAITED_LOAD,
     retraction.RUST_UNAWAITED_LOAD,
     mamba.STATE_AHEAD,
+    mamba.RUST_STATE_AHEAD,
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from hicache_model.configuration import Configuration
 from hicache_model.operations import BeginRequest, EvictDevice, ExtendRequest, Insert, LoadBack
 from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
@@ -57,6 +59,12 @@ CLEARED_STATE = Entry(
     upstream_test="cleared_state.py",
 )
 
+RUST_CLEARED_STATE = attrs.evolve(
+    CLEARED_STATE,
+    identifier="cleared-state-rust",
+    title="A request goes on behind a cached prefix with an empty state, with the Rust core too",
+    target="sglang-unified-rust",
+)
 
 TRACKED = "            cache_len = req.kv.mamba_last_track_seqlen\n"
 
@@ -112,4 +120,11 @@ STATE_AHEAD = Entry(
     looks_like=lambda divergence: isinstance(divergence.operation, ExtendRequest),
     target="sglang-unified",
     upstream_test="state_ahead.py",
+)
+
+RUST_STATE_AHEAD = attrs.evolve(
+    STATE_AHEAD,
+    identifier="state-ahead-rust",
+    title="A cached Mamba state has seen tokens that its node lacks, with the Rust core too",
+    target="sglang-unified-rust",
 )

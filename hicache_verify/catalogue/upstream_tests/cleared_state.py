@@ -4,7 +4,7 @@ A lookup takes note of the state of its best node only if that is on the device.
 it, the load back is to bring it; where that is called off, the request goes on behind its last node
 on the device, and its own state is cleared: it computes on from nothing, behind a cached prefix.
 
-Found by hicache-verify on SGLang 0.5.22 and 0.5.23.
+Found by hicache-verify on SGLang 0.5.22 and 0.5.23, with both tree cores.
 """
 
 import sys
@@ -38,6 +38,8 @@ RANKS = "tp_rank pp_rank attn_tp_rank attn_dp_rank attn_dcp_rank".split()
 
 
 class TestClearedState(unittest.TestCase):
+    core = "python"
+
     def test_the_state_of_the_last_node_is_copied_where_a_load_is_called_off(self):
         for tokens in ([1], [1, 2], [1, 2, 3]):
             self.insert(tokens)
@@ -89,9 +91,11 @@ class TestClearedState(unittest.TestCase):
             token_to_kv_pool_allocator=self.allocator,
             page_size=1,
             tree_components=(ComponentType.FULL, ComponentType.MAMBA),
-            tree_core_backend="python",
+            tree_core_backend=self.core,
         )
         self.cache = UnifiedRadixCache(params)
+        if self.cache._tree_core_backend != self.core:
+            self.skipTest(f"there is no {self.core} tree core here")
         self.cache.init_hicache(server_args, params)
         self.cache.load_back_threshold = 1
 
@@ -172,6 +176,10 @@ class TestClearedState(unittest.TestCase):
         loaded, req.last_node = self.cache.init_load_back(params)
         req.prefix_len += loaded
         return req
+
+
+class TestClearedStateRust(TestClearedState):
+    core = "rust"
 
 
 if __name__ == "__main__":

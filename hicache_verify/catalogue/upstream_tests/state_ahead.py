@@ -5,7 +5,7 @@ where its chunk began. A chunk that follows another need not begin with a page: 
 one token of its budget for each request that decodes. The key of the insert is cut to whole pages,
 the state is not: it goes to a node that ends before it.
 
-Found by hicache-verify on SGLang 0.5.22 and 0.5.23.
+Found by hicache-verify on SGLang 0.5.22 and 0.5.23, with both tree cores.
 """
 
 import sys
@@ -34,6 +34,8 @@ RANKS = "tp_rank pp_rank attn_tp_rank attn_dp_rank attn_dcp_rank".split()
 
 
 class TestStateAhead(unittest.TestCase):
+    core = "python"
+
     def test_the_state_after_five_tokens_is_not_found_after_four(self):
         req = self.running([1, 2, 3, 4, 5, 6], computed=5)  # chunks of 2, 1 and 2 tokens
         req.kv.mamba_last_track_seqlen = 5  # two tokens on from 3, where the last one began
@@ -84,10 +86,12 @@ class TestStateAhead(unittest.TestCase):
             token_to_kv_pool_allocator=self.allocator,
             page_size=PAGE_SIZE,
             tree_components=(ComponentType.FULL, ComponentType.MAMBA),
-            tree_core_backend="python",
+            tree_core_backend=self.core,
             enable_mamba_extra_buffer=True,
         )
         self.cache = UnifiedRadixCache(params)
+        if self.cache._tree_core_backend != self.core:
+            self.skipTest(f"there is no {self.core} tree core here")
 
     def settings(self):
         # One process; wherever this release looks for a setting, it finds this one.
@@ -145,6 +149,10 @@ class TestStateAhead(unittest.TestCase):
         slots = self.allocator.alloc(pages)[:computed]
         self.rows.write((kv.req_pool_idx, slice(0, computed)), slots)
         return req
+
+
+class TestStateAheadRust(TestStateAhead):
+    core = "rust"
 
 
 if __name__ == "__main__":
