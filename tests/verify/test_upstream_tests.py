@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -44,10 +44,14 @@ def cache_of(entry: Entry) -> str:
     return HIRADIX if entry.target == SGLANG else UNIFIED
 
 
-def all_runs(by_hand: bool) -> list[Run]:
-    tested = [entry for entry in ENTRIES if entry.untested is None]
-    chosen = [entry for entry in tested if (entry.upstream_test is not None) == by_hand]
-    return [run for entry in chosen for run in runs(entry, every_release=True)]
+def all_runs(entries: Iterable[Entry]) -> list[Run]:
+    return [run for entry in entries for run in runs(entry, every_release=True)]
+
+
+BY_HAND = {entry.upstream_test: entry for entry in reversed(ENTRIES) if entry.upstream_test}
+"""One entry for each file, as a file tests both cores."""
+
+FROM_TRACES = [e for e in ENTRIES if e.untested is None and e.upstream_test is None]
 
 
 def name_of(run: Run) -> str:
@@ -75,7 +79,7 @@ def errors(ran: Ran) -> list[str]:
     "run",
     [
         run if run.release in run.entry.shown_on else pytest.param(run, marks=pytest.mark.slow)
-        for run in all_runs(by_hand=True)
+        for run in all_runs(BY_HAND.values())
     ],
     ids=name_of,
 )
@@ -107,7 +111,7 @@ def written(run: Run, named: NamedTrace) -> tuple[str, Divergence]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("run", all_runs(by_hand=False), ids=name_of)
+@pytest.mark.parametrize("run", all_runs(FROM_TRACES), ids=name_of)
 def test_one_written_from_a_trace_fails_where_the_defect_is_and_passes_elsewhere(
     run: Run, tmp_path: Path
 ) -> None:
