@@ -27,10 +27,10 @@ def reclaimable(reference: Reference) -> int:
     return evictable - sum(n.length for n in reference.stuck() if n.on_device and n.lock_ref == 0)
 
 
-def cached_lengths(reference: Reference, path: Path) -> tuple[int, int, int]:
-    """Tokens of ``path`` on the device, only on the host, and unlocked on the device."""
+def cached_lengths(on_path: Iterable[tuple[TreeNode, int]]) -> tuple[int, int, int]:
+    """Tokens on the device, only on the host, and unlocked on the device, of what a path shares."""
     device = host = unlocked = 0
-    for node, shared in reference.tree.peek(path):
+    for node, shared in on_path:
         if node.on_device:
             device += shared
             unlocked += shared if node.lock_ref == 0 else 0
@@ -84,7 +84,8 @@ def _start_writes(reference: Reference, op: ops.StartWrites) -> str | None:
 
 
 def _lock(reference: Reference, op: ops.Lock) -> str | None:
-    device, _, _ = cached_lengths(reference, reference.tree.whole_pages(op.namespace, op.tokens))
+    path = reference.tree.whole_pages(op.namespace, op.tokens)
+    device, _, _ = cached_lengths(reference.tree.peek(path))
     return None if device else "nothing of its prefix is on the device, so there is no node to lock"
 
 
@@ -144,9 +145,8 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
         return f"{configuration.requests} requests run already, as many as there are rows"
     if len(op.tokens) >= configuration.context_length:
         return f"{len(op.tokens)} tokens do not fit a context of {configuration.context_length}"
-    prefix = reference.tree.whole_pages(op.namespace, op.tokens[:-1])
-    device, host, unlocked = cached_lengths(reference, prefix)
-    on_path = [*reference.tree.peek(prefix)]
+    on_path = [*reference.tree.peek(reference.tree.whole_pages(op.namespace, op.tokens[:-1]))]
+    device, host, unlocked = cached_lengths(on_path)
     host += reference.component.host_tokens(on_path)
     if host and len(reference.started_loads) >= STARTED_LOADS:
         return f"{STARTED_LOADS} load transfers are in flight already; complete one first"

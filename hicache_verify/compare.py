@@ -121,10 +121,11 @@ class QuickCompare:
                 fine = unwritten or _holds_its_kv(node, due, content, moving, *same)
             if not fine:
                 return False
-        return not actual.complete or (
-            all(_row_holds_its_kv(request, content[0]) for request in actual.requests.values())
-            and all(_is_saved(saved, content[1]) for saved in actual.retracted.values())
-        )
+        if not actual.complete or not (actual.requests or actual.retracted):
+            return True
+        return all(
+            _row_holds_its_kv(request, content[0]) for request in actual.requests.values()
+        ) and all(_is_saved(saved, content[1]) for saved in actual.retracted.values())
 
     def _node_agrees(
         self, path: Path, node: Node | None, content: Contents, moving: Moving

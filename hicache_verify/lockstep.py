@@ -169,7 +169,8 @@ class Lockstep:
         else:
             self.actual = self._observe_at(gone.union(node.path for node in stale))
         fine = predicted == self.outcome and self.quick.looks_equal(self.actual, stale, gone)
-        fine = fine and not any(self._between(operation, before))
+        if self.boundaries:
+            fine = fine and not any(self._between(operation, before))
         if fine and due:
             self.since_laws = 0
             fine = self._agrees_fully(operation, before if before.complete else None)
@@ -180,10 +181,9 @@ class Lockstep:
 
     def _between(self, operation: Operation, before: Snapshot) -> Iterator[tuple[Law, Violation]]:
         """What breaks a law between two steps of the operation."""
-        if self.boundaries:
-            step = self._law_step(operation, before)
-            for boundary in self.boundaries:
-                yield from judge_boundary(step, boundary)
+        step = self._law_step(operation, before)
+        for boundary in self.boundaries:
+            yield from judge_boundary(step, boundary)
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)
@@ -231,6 +231,8 @@ class Lockstep:
         return self._broken(operation, judge(self._law_step(operation, before)))
 
     def _judge_boundaries(self, operation: Operation, before: Snapshot) -> Divergence | None:
+        if not self.boundaries:
+            return None
         return self._broken(operation, self._between(operation, before))
 
     def _broken(

@@ -249,7 +249,8 @@ def _what_does_not_fit(model: Reference, evicted: Sequence[Path]) -> list[Path]:
     if not evictable:
         return []
     room = model.device_free() + evictable
-    return [path for path in evicted if rules.cached_lengths(model, path)[1] > room]
+    peek = model.tree.peek
+    return [path for path in evicted if rules.cached_lengths(peek(path))[1] > room]
 
 
 def _load_back(model: Reference, chooser: Chooser) -> ops.Operation | None:

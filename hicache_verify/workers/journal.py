@@ -9,7 +9,8 @@ A record is there entirely or not at all, because its first word is written last
     generation | length and checksum of the payload | payload
 
 ``generation`` is the number of the example, so what an earlier one left behind is not taken for
-this one's. The first record of an example is its configuration, the others its operations, as JSON.
+this one's. The first record of an example is its configuration, the others are its operations, each
+with its name; all as JSON.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ class Journal:
 
     def perform(self, op: Operation) -> None:
         """``op`` is about to be done."""
-        self._append(_frame(operations.codec.encode(op)))
+        self._append(_frame((_NAMES[type(op)], op)))
         self._beats += 1
         self.operations += self._counted
         _COUNTERS.pack_into(self._map, _BEATS, self._beats, self.operations)
@@ -206,7 +207,7 @@ class JournalReader:
             examples=pulse.examples,
             operations_total=pulse.operations,
             configuration=decode_fields(Configuration, records[0]) if records else None,
-            operations=tuple(operations.codec.decode(data) for data in records[1:]),
+            operations=tuple(_decoded(*data) for data in records[1:]),
             core=self._map[_CORE : _CORE + _CORE_BYTES].rstrip(b"\0").decode(),
         )
 
@@ -233,9 +234,15 @@ class JournalReader:
         return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
 
 
-_as_json = msgspec.json.Encoder().encode
+_NAMES = operations.codec.names
+_as_json = msgspec.json.Encoder().encode  # of attrs classes, their fields
 
 
-def _frame(data: dict[str, Any]) -> bytes:
+def _decoded(name: str, fields: dict[str, Any]) -> Operation:
+    operation: Operation = operations.codec.decode({operations.codec.tag: name, **fields})
+    return operation
+
+
+def _frame(data: object) -> bytes:
     payload = _as_json(data)
     return _FRAME.pack(len(payload), zlib.crc32(payload)) + payload

@@ -173,8 +173,10 @@ class UnifiedObserver(Observer):
         return [held.node for held in self.locks]
 
     def _pinned(self) -> list[Any]:
-        ongoing = self.cache.ongoing_load_back.values()
-        loads = [pin for load in ongoing for pin in self.calls.pins_of_load(load)]
+        ongoing = self.cache.ongoing_load_back
+        if not (ongoing or self.host_locks):
+            return []
+        loads = [pin for load in ongoing.values() for pin in self.calls.pins_of_load(load)]
         return [n for held in (*self.host_locks, *loads) for n in self.calls.pinned_nodes(held)]
 
 
