@@ -19,6 +19,7 @@ from hicache_verify.cli.options import (
     component_option,
     cores,
     json_option,
+    page_size_option,
 )
 from hicache_verify.cli.run import refuse_unwritable, selection
 
@@ -59,6 +60,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
     metavar="P[,P]|all",
     help="write_back, write_through, write_through_selective.",
 )
+@page_size_option
 @component_option
 @click.option(
     "--budget",
@@ -66,7 +68,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
     default=DEFAULT_BUDGET,
     show_default=True,
     metavar="SECONDS",
-    help="For each cell of the table.",
+    help="For each cell of the table, all page sizes together.",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), metavar="N", default=0, show_default=True
@@ -98,6 +100,7 @@ def sweep(
     cache: str,
     tree_cores: tuple[str, ...],
     write_policy: tuple[str, ...],
+    page_size: tuple[int, ...],
     component: str,
     budget: float,
     seed: int,
@@ -116,9 +119,10 @@ def sweep(
     from hicache_verify.sweep.sweeping import Campaigns
     from hicache_verify.sweep.sweeping import sweep as swept
 
-    cells = _cells(releases, CACHES[cache], tree_cores, write_policy)
+    wanted = selection(write_policy, page_size, ("lru",), component)
+    cells = _cells(releases, CACHES[cache], tree_cores, wanted.write_policies)
     refuse_unwritable(out)
-    asked = Asked(budget, seed, component=component)
+    asked = Asked(budget, seed, component=component, page_sizes=wanted.page_sizes)
     record = _record(out, asked, resume)
     explore = Campaigns(out, asked, cores() if workers is None else workers)
     done: list[CellDone] = []
@@ -149,8 +153,7 @@ def _cells(
     from hicache_verify.sweep.matrix import BadReleases, chosen, known_releases, matrix
     from hicache_verify.targets import BadTarget
 
-    asked = selection(write_policies, (1,), ("lru",)).write_policies
-    policies = WRITE_POLICIES if "all" in asked else asked
+    policies = WRITE_POLICIES if "all" in write_policies else write_policies
     try:
         return tuple(matrix(chosen(words, known_releases()), caches, tree_cores, policies))
     except (BadReleases, BadTarget) as error:
@@ -178,7 +181,9 @@ def _record(out: Path, asked: Asked, resume: bool) -> Record:
 
 
 def _beside(asked: Asked) -> str:
-    return "" if asked.component == "full" else f" --component {asked.component}"
+    sizes = ",".join(map(str, asked.page_sizes))
+    component = "" if asked.component == "full" else f" --component {asked.component}"
+    return component if sizes == "1" else f" --page-size {sizes}{component}"
 
 
 def _say(done: CellDone, as_json: bool) -> None:
@@ -215,14 +220,15 @@ def _command(path: Path) -> str:
         ("cache", "--cache"),
         ("tree_cores", "--core"),
         ("write_policy", "--write-policy"),
+        ("page_size", "--page-size"),
         ("component", "--component"),
         ("budget", "--budget"),
         ("seed", "--seed"),
     ):
         value = given.params[name]
-        if (name, value) == ("component", "full"):
+        if (name, value) in (("component", "full"), ("page_size", (1,))):
             continue
-        text = ",".join(value) if isinstance(value, tuple) else f"{value}"
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
         parts += [option, f"{value:g}" if isinstance(value, float) else text]
     return shlex.join([*parts, "--markdown", path.as_posix()])
 

@@ -13,7 +13,7 @@ from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text, numbered
 from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, Asked, CellDone, Found
 
-HEAD = """# Releases{beside}
+HEAD = """# Releases{beside}{pages}
 
 This page is generated: `{command}`.
 
@@ -42,7 +42,9 @@ class Seen(NamedTuple):
 def page(cells: Sequence[CellDone], asked: Asked, command: str, folder: Path) -> str:
     """The whole page; ``folder`` is where the traces are."""
     beside = BESIDE[asked.component]
-    head = HEAD.format(command=command, budget=asked.budget, beside=beside)
+    sizes = " and ".join(map(str, asked.page_sizes))
+    pages = "" if asked.page_sizes == (1,) else f", pages of {sizes} tokens"
+    head = HEAD.format(command=command, budget=asked.budget, beside=beside, pages=pages)
     return "\n".join([head, table(cells), *absences(cells), *sections(cells, folder)])
 
 

@@ -30,12 +30,15 @@ DONE = (AGREES, DIVERGES, DOES_NOT_LOAD)
 
 @attrs.frozen
 class Asked:
-    """Seconds for each cell, the seed of all, and what is cached beside full attention."""
+    """Seconds for each cell of the table, and what all of them have in common: the seed, what is
+    cached beside full attention, and the tokens of a page.
+    """
 
     budget: float
     seed: int
     format: int = FORMAT
     component: str = "full"
+    page_sizes: tuple[int, ...] = (1,)
 
 
 @attrs.frozen

@@ -60,7 +60,9 @@ class Campaigns:
             return CellDone(cell, _today(), NOT_RUN, problem=problem)
         plan = Plan(
             spec=cell.spec,
-            selection=Selection((cell.write_policy,), component=self._asked.component),
+            selection=Selection(
+                (cell.write_policy,), self._asked.page_sizes, component=self._asked.component
+            ),
             seed=self._asked.seed,
             budget=self._asked.budget,
             workers=self._workers,

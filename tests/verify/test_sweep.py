@@ -12,6 +12,7 @@ import pytest
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert
 from hicache_verify import events, trace
+from hicache_verify.campaigns.plan import Plan
 from hicache_verify.sweep import matrix, sweeping
 from hicache_verify.sweep.matrix import BadReleases, SweepCell, chosen
 from hicache_verify.sweep.page import page, verdict
@@ -124,7 +125,7 @@ def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> 
         (b"[]", "not a line of a sweep"),
         (b"{", "not JSON"),
         (
-            b'{"sweep": {"budget": 4.0, "seed": 0, "format": 2, "component": "full"}}',
+            b'{"sweep": {"budget": 4, "seed": 0, "format": 2, "component": "", "page_sizes": []}}',
             "format 2 is not known",
         ),
         (b'{"sweep": {"budget": NaN, "seed": 0, "format": 1}}', "NaN"),
@@ -254,6 +255,35 @@ def test_a_line_for_each_cell_and_a_page(sweep: Any, tmp_path: Path) -> None:
     ]
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "`hicache-verify sweep --releases latest --cache unified --core python" in text
+
+
+def test_page_sizes_are_of_all_cells_and_on_the_page(sweep: Any, tmp_path: Path) -> None:
+    sizes = ("--page-size", "2,4", "--component", "mamba")
+    assert sweep(FINE, *sizes, "--markdown", "page.md").code == 0
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert text.startswith("# Releases with Mamba states, pages of 2 and 4 tokens\n")
+    assert "--page-size 2,4 --component mamba" in text
+    code, _, err = sweep(FINE)
+    assert code == 2
+    assert "--seed 0 --page-size 2,4 --component mamba; give these" in err
+
+
+def test_each_cell_is_explored_with_all_page_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[Plan] = []
+
+    class Noting:
+        def __init__(self, plan: Plan, *_: Any) -> None:
+            plans.append(plan)
+
+        def run(self) -> events.CampaignFinished:
+            return finished(events.AGREE)
+
+    monkeypatch.setattr(sweeping, "Campaign", Noting)
+    monkeypatch.setattr(sweeping, "_cannot_be_had", lambda release: None)
+    sweeping.Campaigns(tmp_path, attrs.evolve(ASKED, page_sizes=(2, 4)), workers=1)(NEW)
+    assert [plan.selection.page_sizes for plan in plans] == [(2, 4)]
 
 
 def test_json_is_one_object_and_nothing_else(sweep: Any) -> None:
