@@ -21,7 +21,7 @@ class UnifiedNodes(Nodes):
     def __init__(self, calls: Calls) -> None:
         super().__init__(calls)
         self.cache = calls.tree
-        self._full, self._age = calls.full, calls.ways.age
+        self._full, self._counters = int(calls.full), calls.ways.counters
         self._registered = calls.registered
 
     def look(self) -> None:
@@ -38,9 +38,9 @@ class UnifiedNodes(Nodes):
                 entry = known.get(real)
                 if entry is None or entry.key is not real.key or entry.parent is not parent:
                     entry, moved = named(entry, real, parent), True
-                leaves = real in device_leaves, real in host_leaves
-                members += sum(leaves)
-                if self._look_again(entry, real, leaves):
+                device_leaf, host_leaf = real in device_leaves, real in host_leaves
+                members += device_leaf + host_leaf
+                if self._look_again(entry, real, device_leaf, host_leaf):
                     changed.append(entry)
                 seen[real] = entry
                 if real.children:
@@ -62,21 +62,13 @@ class UnifiedNodes(Nodes):
 
     def _look_at(self, entry: Seen, real: Any) -> None:
         device_leaves, host_leaves = self._kept_sets()
-        self._look_again(entry, real, (real in device_leaves, real in host_leaves))
+        self._look_again(entry, real, real in device_leaves, real in host_leaves)
 
-    def _look_again(self, entry: Seen, real: Any, leaves: tuple[bool, bool]) -> bool:
+    def _look_again(self, entry: Seen, real: Any, device_leaf: bool, host_leaf: bool) -> bool:
         """Renew what ``entry`` shows if anything of the node changed; whether it did."""
         data = real.component_data[self._full]
         value, host_value = data.value, data.host_value
-        state = (
-            round(real.last_access_time * TICK),
-            data.lock_ref,
-            data.host_lock_ref,
-            real.hit_count,
-            *self._age(real),
-            *leaves,
-            getattr(real, "_tlru_history_len", 0),  # from 0.5.21, and only where the policy is tlru
-        )
+        state = (self._counters(real), data.lock_ref, data.host_lock_ref, device_leaf, host_leaf)
         if (
             state == entry.state
             and value is entry.value
@@ -85,8 +77,18 @@ class UnifiedNodes(Nodes):
             and (host_value is None or host_value._version == entry.host_version)
         ):
             return False
-        entry.look(value, host_value, state)
+        entry.look(value, host_value, _in_order(*state))
+        entry.state = state
         return True
+
+
+def _in_order(
+    counters: tuple[Any, ...], lock_ref: int, host_lock: int, device_leaf: bool, host_leaf: bool
+) -> tuple[Any, ...]:
+    """As ``Seen`` takes the state of a node."""
+    last, hits, priority, creation, *reach = counters
+    ticks = round(last * TICK)
+    return ticks, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf, *reach
 
 
 class UnifiedObserver(Observer):

@@ -43,9 +43,9 @@ class ComponentNodes(UnifiedNodes):
         super().__init__(calls)
         self._kind = _component(calls).kind
 
-    def _look_again(self, entry: Seen, real: Any, leaves: tuple[bool, bool]) -> bool:
+    def _look_again(self, entry: Seen, real: Any, device_leaf: bool, host_leaf: bool) -> bool:
         known = entry.node.component if entry.state else None
-        changed = super()._look_again(entry, real, leaves)
+        changed = super()._look_again(entry, real, device_leaf, host_leaf)
         data = real.component_data[self._kind]
         now = NodeComponent(
             _slots(data.value), _slots(data.host_value), data.lock_ref, data.host_lock_ref

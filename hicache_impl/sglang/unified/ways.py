@@ -45,8 +45,9 @@ class Ways:
     insert_counts: Callable[[int, bool], dict[str, Any]]
     #: (calls, a pin) -> the nodes that it covers.
     pinned: Callable[[Calls, Held], list[Any]]
-    #: node -> its priority, and what is the greater the later it was made.
-    age: Callable[[Any], tuple[int, Any]]
+    #: node -> its last access time, hits, priority, and what is the greater the later it was made;
+    #: then, where a node has it, its reach.
+    counters: Callable[[Any], tuple[Any, ...]]
     #: (calls, handle): what a request matched is kept while it is loaded back.
     matched_stays: Callable[[Calls, Any], AbstractContextManager[None]]
     #: The request record whose attributes the cache and mem_cache/common.py read.
@@ -113,9 +114,14 @@ def _pinned_segment(calls: Calls, held: Held) -> list[Any]:
     return nodes
 
 
-def _number(node: Any) -> tuple[int, int]:
+_COUNTED = "last_access_time", "hit_count", "priority", "creation_time"
+_counted = attrgetter(*_COUNTED)
+_with_reach = attrgetter(*_COUNTED, "_tlru_history_len")
+
+
+def _numbered(node: Any) -> tuple[Any, ...]:
     """Nodes without a priority or a time; their numbers are minted in order."""
-    return 0, node.id
+    return node.last_access_time, node.hit_count, 0, node.id
 
 
 @contextmanager
@@ -221,8 +227,9 @@ TABLE = (
     Row("insert_counts", BEFORE_22, _chunked, "base_prefix_cache.py InsertParams"),
     Row("pinned", SINCE_22, _pinned_segment, "components/full.py release_component_lock"),
     Row("pinned", BEFORE_22, _pinned_node, "components/full.py release_component_lock"),
-    Row("age", SINCE_13, attrgetter("priority", "creation_time"), "UnifiedTreeNode"),
-    Row("age", BEFORE_13, _number, "unified_radix_cache.py UnifiedTreeNode"),
+    Row("counters", Range(since="0.5.21"), _with_reach, "unified_tree_core.py UnifiedTreeNode"),
+    Row("counters", Range("0.5.13", "0.5.21"), _counted, "UnifiedTreeNode"),
+    Row("counters", BEFORE_13, _numbered, "unified_radix_cache.py UnifiedTreeNode"),
     Row("matched_stays", SINCE_22, _pinned_and_locked, "schedule_policy.py add_one_req"),
     Row("matched_stays", BEFORE_22, _unguarded, "schedule_policy.py add_one_req"),
     Row("request", SINCE_22, LockedReq, "schedule_batch.py Req"),
