@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from hicache_model.fingerprint import fingerprints
 from hicache_model.laws.law import Violation, law
 from hicache_model.laws.step import Step
+from hicache_model.snapshot import Slots
 
 
 @law(
@@ -22,27 +23,34 @@ def _bytes(step: Step) -> Iterator[Violation]:
             ("device", node.device, step.after.device_kv),
             ("host", node.host, step.after.host_kv),
         ):
-            wrong = [
-                slot
-                for slot, value in zip(slots or (), due, strict=False)
-                if content[slot] != value and slot not in moving[tier]
-            ]
+            wrong = _wrong(slots or (), due, content, moving[tier])
             if wrong:
                 yield Violation(
                     f"{tier} slots {wrong} of node {node.path} do not hold its KV", (node.path,)
                 )
     for number, request in step.after.requests.items():
         due = fingerprints(request.namespace, request.tokens[: request.computed])
-        own = list(zip(request.row, due, strict=False))[request.protected :]
-        wrong = [slot for slot, value in own if step.after.device_kv[slot] != value]
+        own = request.row[request.protected :]
+        wrong = _wrong(own, due[request.protected :], step.after.device_kv)
         if wrong:
             yield Violation(f"device slots {wrong} of request {number} do not hold its KV")
     for number, saved in step.after.retracted.items():
-        due = fingerprints(saved.namespace, saved.tokens)
-        pairs = zip(saved.host, due, strict=False)
-        wrong = [slot for slot, value in pairs if step.after.host_kv[slot] != value]
+        wrong = _wrong(saved.host, fingerprints(saved.namespace, saved.tokens), step.after.host_kv)
         if wrong:
             yield Violation(f"host slots {wrong} of request {number} do not hold its KV")
+
+
+def _wrong(
+    slots: Slots,
+    due: Slots,
+    content: Sequence[int] | Mapping[int, int],
+    moving: frozenset[int] = frozenset(),
+) -> list[int]:
+    """The slots that hold something else than is due, and are not ``moving`` either."""
+    if tuple(map(content.__getitem__, slots)) == due:
+        return []
+    pairs = zip(slots, due, strict=False)
+    return [slot for slot, value in pairs if content[slot] != value and slot not in moving]
 
 
 @law(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hicache_model.definitions import is_on_path
 from hicache_model.laws.law import Violation, law
 from hicache_model.laws.step import Step
-from hicache_model.snapshot import Slots, Transfer
+from hicache_model.snapshot import Path, Slots, Transfer
 
 
 @law(
@@ -24,20 +24,21 @@ def _pinned_until_ack(step: Step) -> Iterator[Violation]:
                     f"{tier} slots {gone} of a {_state(transfer)} for {_anchors(transfer)} are "
                     f"free again before it is acknowledged"
                 )
+        device, host = frozenset(transfer.device), frozenset(transfer.host)
         for node in step.family.nodes.values():
-            if any(a is not None and is_on_path(node.path, a) for a in transfer.anchors):
-                continue
-            for tier, owned, slots in (
-                ("device", node.device, transfer.device),
-                ("host", node.host, transfer.host),
-            ):
-                taken = sorted(set(owned or ()) & set(slots))
-                if taken:
-                    yield Violation(
-                        f"{tier} slots {taken} of a {_state(transfer)} for {_anchors(transfer)} "
-                        f"belong to node {node.path} now",
-                        (node.path,),
-                    )
+            for tier, owned, moved in (("device", node.device, device), ("host", node.host, host)):
+                if owned is None or moved.isdisjoint(owned) or _is_for(transfer, node.path):
+                    continue
+                yield Violation(
+                    f"{tier} slots {sorted(moved.intersection(owned))} of a {_state(transfer)} for "
+                    f"{_anchors(transfer)} belong to node {node.path} now",
+                    (node.path,),
+                )
+
+
+def _is_for(transfer: Transfer, path: Path) -> bool:
+    """Whether the node at ``path`` is one of those that the transfer copies."""
+    return any(anchor is not None and is_on_path(path, anchor) for anchor in transfer.anchors)
 
 
 def _tiers_of(step: Step, transfer: Transfer) -> Iterator[tuple[str, Slots, set[int]]]:
