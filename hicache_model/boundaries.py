@@ -92,6 +92,8 @@ def _between(step: Step, boundary: Boundary) -> Between:
 
 def _as_freed(boundary: Boundary, page: int) -> Snapshot:
     state = boundary.state
+    if not (boundary.leaving_device or boundary.leaving_host):
+        return state
     return attrs.evolve(
         state,
         device_free=(*state.device_free, *pages_of(boundary.leaving_device, page)),
