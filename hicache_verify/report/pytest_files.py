@@ -89,7 +89,7 @@ def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str
     return _render(
         f"{form.cache}.py.j2",
         **_about(trace, divergence, name),
-        class_name="Test" + "".join(part.title() for part in identifier(name).split("_")),
+        class_name=class_name(name),
         allocator="PagedTokenToKVPoolAllocator" if paged else "TokenToKVPoolAllocator",
         configuration=trace.configuration,
         release=trace.release,
@@ -121,6 +121,12 @@ def _in_tokens(configuration: Configuration) -> str | None:
 def identifier(name: str) -> str:
     """``host-leaves-1`` -> ``host_leaves_1``."""
     return re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower() or "finding"
+
+
+def class_name(name: str) -> str:
+    """``host-leaves-1`` -> ``TestHostLeaves1``; numbers side by side stay apart."""
+    words = "".join(part.title() for part in re.split(r"(?<!\d)_|_(?!\d)", identifier(name)))
+    return f"Test{words}"
 
 
 def _about(trace: Trace, divergence: Divergence | None, name: str) -> dict[str, Any]:

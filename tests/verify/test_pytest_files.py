@@ -46,6 +46,7 @@ from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.report.code import integers, literal, one_line, quoted
 from hicache_verify.report.forms import FORMS, HELPERS, HIRADIX, UNIFIED, Form
 from hicache_verify.report.pytest_files import (
+    class_name,
     identifier,
     replay_file,
     upstream_file,
@@ -108,6 +109,11 @@ def test_host_leaves_1():
 
 def test_the_replay_form_looks_like_this() -> None:
     assert replay_file(FOUR, BROKEN, "host-leaves-1") == REPLAY
+
+
+def test_the_numbers_in_the_name_of_a_class_stay_apart() -> None:
+    assert class_name("host-leaves-1") == "TestHostLeaves1"
+    assert class_name("39444-0.5.21-1") == "Test39444_0_5_21_1"
 
 
 def test_the_upstream_form_is_plain_calls_and_the_law() -> None:
