@@ -12,6 +12,7 @@ import attrs
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 from hicache_model.definitions import Family, is_on_path
+from hicache_model.observations import LOCKS
 from hicache_model.outcomes import Outcome
 from hicache_model.snapshot import Node, Path, Slots, Snapshot
 
@@ -59,7 +60,12 @@ class Step:
         return [*(before - after).elements()]
 
     def locks_left(self, old: Node, count: int) -> int:
-        """Of ``count`` locks that a node had before, those that no acknowledgement gave back."""
+        """Of ``count`` locks that a node had before, those that no acknowledgement gave back.
+
+        All of them where locks are not shown: then there is none to give back.
+        """
+        if LOCKS in self.unobserved:
+            return count
         return count - sum(is_on_path(old.path, anchor) for anchor in self._acknowledged)
 
     @cached_property

@@ -18,7 +18,7 @@ from hicache_model.observations import (
     hidden,
     shown_like,
 )
-from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Snapshot
+from hicache_model.snapshot import ComponentState, Node, NodeComponent, Path, Snapshot, Transfer
 from tests.model.law_examples import EXAMPLES, Example
 
 ALL = (LOCKS, PINS, LEAF_SETS, ORDER, COMPONENT_HOST)
@@ -38,6 +38,20 @@ def test_a_law_is_judged_unless_it_needs_what_is_not_shown(example: Example) -> 
     step = attrs.evolve(example.broken(), unobserved=ALL)
     expected = {law for law in (example.law, *example.also) if not LAWS[law].needs}
     assert {law.identifier for law, _ in judge(step)} == expected
+
+
+def test_a_write_that_is_acknowledged_gives_no_lock_back_where_locks_are_not_shown() -> None:
+    """A load back that is refused, and under write_back has waited for writes before."""
+    example = next(e for e in EXAMPLES if e.name == "a refused load back leaves a pin behind")
+    good = example.good()
+    write = Transfer("write", True, (Path(None, (1,)),))
+    assert good.before is not None
+    step = attrs.evolve(
+        good, before=attrs.evolve(good.before, transfers=(write,)), unobserved=(LOCKS, PINS)
+    )
+    assert not list(judge(step))
+    seen = {law.identifier for law, _ in judge(attrs.evolve(step, unobserved=()))}
+    assert "failed-step-changes-nothing" in seen
 
 
 def test_a_node_of_a_report_differs_only_in_what_is_shown() -> None:
