@@ -57,10 +57,10 @@ class Entry:
 
     ``shown_on`` is the affected release, and the fixed one if there is any, that a reproduction
     takes when none is named. ``looks_like`` judges the shape of a divergence whose law and release
-    fit already. ``strict`` are the values of the dialect (dialects.py) that are exchanged to show a
-    defect which is tolerated elsewhere. ``upstream_test`` is a file of ``upstream_tests``: a test
-    for SGLang's own folder, written by hand where a trace has no form in plain calls; ``untested``
-    says why there is none at all. All others are written from the traces.
+    fit already. ``strict`` are the values of the dialect (dialects.py) that are exchanged to judge
+    it, which campaigns mostly have ``tolerated``. ``upstream_test`` is a file of
+    ``upstream_tests``: a test for SGLang's own folder, written by hand where a trace has no form in
+    plain calls; ``untested`` says why there is none at all. All others are written from the traces.
     """
 
     identifier: str
@@ -78,8 +78,13 @@ class Entry:
     target: str = "sglang"
     earlier_patch: tuple[str, SourcePatch] | None = None
     strict: tuple[tuple[str, str], ...] = ()
+    tolerated: bool = attrs.field()
     upstream_test: str | None = None
     untested: str | None = None
+
+    @tolerated.default
+    def _where_it_takes_more_to_judge_it(self) -> bool:
+        return bool(self.strict)
 
     @property
     def name(self) -> str:

@@ -46,7 +46,7 @@ class Files:
         name = f"{entry.identifier}-{release}-{1 + entry.traces.index(event.trace)}"
         told = event.trace.trace(entry.target, release)
         trace.write(self._folder / f"{name}.jsonl", told)
-        forms = [] if entry.strict else [REPLAY]
+        forms = [] if entry.tolerated else [REPLAY]
         if entry.upstream_test is None and entry.untested is None:
             forms.append(UPSTREAM)
         write_pytest_files(self._folder, name, told, event.divergence, forms)

@@ -13,6 +13,6 @@ def resembles(divergence: Divergence, release: str, target: str = "sglang") -> s
         target = SGLANG_UNIFIED  # the Python core's defects, which the catalogue knows
     for entry in ENTRIES:
         fits = entry.target == target and divergence.law in entry.laws and entry.affects(release)
-        if fits and not entry.strict and entry.looks_like(divergence):
+        if fits and not entry.tolerated and entry.looks_like(divergence):
             return entry.name
     return None

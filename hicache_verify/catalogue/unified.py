@@ -483,6 +483,7 @@ SHORT_WINDOW = Entry(
     looks_like=_broke_its_law,
     target="sglang-unified",
     strict=(("window_kept", "whole_pages"),),
+    tolerated=False,
     upstream_test="short_window.py",
 )
 
