@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hicache_verify.catalogue.entries import ENTRIES
-from hicache_verify.catalogue.entry import Entry, NamedTrace
+from hicache_verify.catalogue.entry import Entry, NamedTrace, SourcePatch
+from hicache_verify.catalogue.untraced import UNTRACED, Untraced
 from hicache_verify.report.words import configuration_text, numbered
 
 INTRODUCTION = """# Known defects
@@ -16,6 +17,12 @@ replay and, unless its entry says why not, as a test for SGLang's own folder: pl
 cache's classes, which fail where the defect is, and pass on a fixed release and with the patch.
 """
 
+UNTRACED_INTRODUCTION = """## Not fixed, and shown by a test alone
+
+No operation of this tool reaches these; each has a test for SGLang's own folder, in
+`hicache_verify/catalogue/upstream_tests/`.
+"""
+
 
 def defects_page(head: str) -> Iterator[str]:
     yield head + INTRODUCTION
@@ -23,6 +30,9 @@ def defects_page(head: str) -> Iterator[str]:
     for entry in ENTRIES:
         if not entry.fixed:
             yield from _section(entry)
+    yield UNTRACED_INTRODUCTION
+    for defect in UNTRACED:
+        yield from _untraced(defect)
     yield "## Fixed\n"
     for entry in ENTRIES:
         if entry.fixed:
@@ -43,10 +53,22 @@ def _section(entry: Entry) -> Iterator[str]:
     for trace in entry.traces:
         yield from _trace(trace)
     if entry.patch is not None:
-        yield "What mends it:\n"
-        yield f"```diff\n# {entry.patch.module}"
-        yield from entry.patch.diff()
-        yield "```\n"
+        yield from _patch(entry.patch)
+
+
+def _untraced(defect: Untraced) -> Iterator[str]:
+    yield f"### {defect.identifier}: {defect.title}\n"
+    yield f"- Releases: {', '.join(defect.affected)} (sglang-unified, sglang-unified-rust)"
+    yield f"- Test: `{defect.upstream_test}`"
+    yield f"\n{defect.story}\n"
+    yield from _patch(defect.patch)
+
+
+def _patch(patch: SourcePatch) -> Iterator[str]:
+    yield "What mends it:\n"
+    yield f"```diff\n# {patch.module}"
+    yield from patch.diff()
+    yield "```\n"
 
 
 def _trace(trace: NamedTrace) -> Iterator[str]:

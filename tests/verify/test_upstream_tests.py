@@ -14,6 +14,7 @@ from hicache_verify.catalogue.entry import NamedTrace
 from hicache_verify.catalogue.events import DIVERGED, Run, TraceDone
 from hicache_verify.catalogue.files import by_hand
 from hicache_verify.catalogue.reproduce import play, runs
+from hicache_verify.catalogue.untraced import UNTRACED, Untraced
 from hicache_verify.divergence import Divergence
 from hicache_verify.report.pytest_files import upstream_file
 from hicache_verify.targets import SGLANG
@@ -89,6 +90,21 @@ def test_one_written_by_hand_fails_where_the_defect_is_and_passes_elsewhere(
     assert run.entry.upstream_test is not None
     ran = run_written(by_hand(run.entry.upstream_test), run, tmp_path)
     assert all("AssertionError" in line for line in errors(ran))
+
+
+@pytest.mark.parametrize("patched", [False, True])
+@pytest.mark.parametrize(
+    ("defect", "release"), [(defect, release) for defect in UNTRACED for release in defect.affected]
+)
+def test_one_of_a_defect_without_a_trace_fails_until_it_is_mended(
+    defect: Untraced, release: str, patched: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "test_it.py"
+    path.write_text(by_hand(defect.upstream_test))
+    ran = run_upstream(path, release, UNIFIED, defect.patch if patched else None)
+    assert ran.code == (not patched), ran.out + ran.err
+    totals = ran.out.splitlines()[-1]
+    assert ("failed" in totals, "passed" in totals) == (not patched, patched)
 
 
 @cache
