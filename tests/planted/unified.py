@@ -80,7 +80,7 @@ _TABLE = (
     planted(
         "split_forgets_the_load_in_flight",
         BACK,
-        ("pinned-until-ack",),
+        ("pinned-until-ack", "transition"),
         CORE,
         """
 @@ _split_node
