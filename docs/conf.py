@@ -16,5 +16,7 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = "hicache-verify"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 nitpicky = True
