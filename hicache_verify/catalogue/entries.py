@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hicache_verify.catalogue import hiradix, mamba, retraction, unified
 from hicache_verify.catalogue.entry import Entry
+from hicache_verify.catalogue.untraced import UNTRACED
 
 ENTRIES: tuple[Entry, ...] = (
     hiradix.HOST_LEAF_STATUS,
@@ -46,9 +47,15 @@ class UnknownEntry(LookupError):
 def find(identifiers: Sequence[str]) -> tuple[Entry, ...]:
     """The entries with these identifiers (``19212`` or ``#19212``); UnknownEntry for another."""
     known = {entry.identifier: entry for entry in ENTRIES}
+    alone = {defect.identifier: defect for defect in UNTRACED}
     found: dict[str, Entry] = {}
     for identifier in identifiers:
         number = identifier.removeprefix("#")
+        if number in alone:
+            raise UnknownEntry(
+                f"{number} has no trace to play, as no operation reaches it; what shows it is the "
+                f"test upstream_tests/{alone[number].upstream_test} (docs/defects.md)"
+            )
         if number not in known:
             raise UnknownEntry(
                 f"no entry {identifier!r:.60} in the catalogue; it has {', '.join(known)}"

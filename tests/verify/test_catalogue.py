@@ -100,6 +100,12 @@ def test_entries_are_found_by_their_numbers() -> None:
         find(["1"])
 
 
+def test_a_defect_without_a_trace_is_told_as_such() -> None:
+    with pytest.raises(UnknownEntry, match="no trace to play") as told:
+        find(["stripped-thinking"])
+    assert "upstream_tests/stripped_thinking.py" in str(told.value)
+
+
 # -- likeness --------------------------------------------------------------------------------------
 
 KEPT = Node(NodePath(None, (1,)), 1, None, (0,), 0, 0, False, True)
