@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import traceback as tracebacks
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import MappingProxyType, TracebackType
 from typing import cast
 
@@ -169,8 +170,7 @@ class Lockstep:
         else:
             self.actual = self._observe_at(gone.union(node.path for node in stale))
         fine = predicted == self.outcome and self.quick.looks_equal(self.actual, stale, gone)
-        if self.boundaries:
-            fine = fine and not any(self._between(operation, before))
+        fine = fine and not any(self._between(operation, before))
         if fine and due:
             self.since_laws = 0
             fine = self._agrees_fully(operation, before if before.complete else None)
@@ -179,11 +179,12 @@ class Lockstep:
     def _laws_are_due(self, operations: int) -> bool:
         return operations >= max(LAW_INTERVAL, len(self.model.tree.by_path) // 4)
 
-    def _between(self, operation: Operation, before: Snapshot) -> Iterator[tuple[Law, Violation]]:
+    def _between(self, operation: Operation, before: Snapshot) -> Iterable[tuple[Law, Violation]]:
         """What breaks a law between two steps of the operation."""
+        if not self.boundaries:
+            return ()
         step = self._law_step(operation, before)
-        for boundary in self.boundaries:
-            yield from judge_boundary(step, boundary)
+        return chain.from_iterable(judge_boundary(step, seen) for seen in self.boundaries)
 
     def _agrees_fully(self, operation: Operation | None, before: Snapshot | None) -> bool:
         step = self._law_step(operation, before)
@@ -231,8 +232,6 @@ class Lockstep:
         return self._broken(operation, judge(self._law_step(operation, before)))
 
     def _judge_boundaries(self, operation: Operation, before: Snapshot) -> Divergence | None:
-        if not self.boundaries:
-            return None
         return self._broken(operation, self._between(operation, before))
 
     def _broken(

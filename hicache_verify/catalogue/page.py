@@ -58,7 +58,7 @@ def _section(entry: Entry) -> Iterator[str]:
 
 def _untraced(defect: Untraced) -> Iterator[str]:
     yield f"### {defect.identifier}: {defect.title}\n"
-    yield f"- Releases: {', '.join(defect.affected)} (sglang-unified, sglang-unified-rust)"
+    yield f"- Releases: {', '.join(defect.affected)} ({', '.join(defect.targets)})"
     yield f"- Test: `{defect.upstream_test}`"
     yield f"\n{defect.story}\n"
     yield from _patch(defect.patch)

@@ -13,6 +13,7 @@ class Untraced:
 
     identifier: str
     title: str
+    targets: tuple[str, ...]
     affected: tuple[str, ...]
     patch: SourcePatch
     story: str
@@ -26,6 +27,7 @@ OWNED = """    owned_kv_len = req.owned_kv_len()
 STRIPPED_THINKING = Untraced(
     identifier="stripped-thinking",
     title="A request that was retracted while it thought gives back what the tree keeps",
+    targets=("sglang-unified", "sglang-unified-rust"),
     affected=("0.5.22", "0.5.23"),
     patch=SourcePatch(
         "sglang.srt.mem_cache.common",

@@ -181,6 +181,7 @@ def _record(out: Path, asked: Asked, resume: bool) -> Record:
 
 
 def _beside(asked: Asked) -> str:
+    """The options that are not at their default."""
     sizes = ",".join(map(str, asked.page_sizes))
     component = "" if asked.component == "full" else f" --component {asked.component}"
     return component if sizes == "1" else f" --page-size {sizes}{component}"
@@ -206,31 +207,25 @@ def _write_page(path: Path, done: Sequence[CellDone], asked: Asked, out: Path) -
     from hicache_verify.trace import TraceError
 
     try:
-        path.write_text(page(done, asked, _command(path), out), encoding="utf-8")
+        path.write_text(page(done, asked, _command(path, asked), out), encoding="utf-8")
     except (OSError, TraceError) as error:
         raise click.ClickException(f"--markdown {path!s:.80}: {error}") from error
 
 
-def _command(path: Path) -> str:
+def _command(path: Path, asked: Asked) -> str:
     """The options that matter for the page, as they were given."""
-    given = click.get_current_context()
+    given = click.get_current_context().params
     parts = ["hicache-verify", "sweep"]
     for name, option in (
         ("releases", "--releases"),
         ("cache", "--cache"),
         ("tree_cores", "--core"),
         ("write_policy", "--write-policy"),
-        ("page_size", "--page-size"),
-        ("component", "--component"),
-        ("budget", "--budget"),
-        ("seed", "--seed"),
     ):
-        value = given.params[name]
-        if (name, value) in (("component", "full"), ("page_size", (1,))):
-            continue
-        text = ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
-        parts += [option, f"{value:g}" if isinstance(value, float) else text]
-    return shlex.join([*parts, "--markdown", path.as_posix()])
+        value = given[name]
+        parts += [option, value if isinstance(value, str) else ",".join(value)]
+    alike = f"{_beside(asked)} --budget {asked.budget:g} --seed {asked.seed}"
+    return shlex.join([*parts, *alike.split(), "--markdown", path.as_posix()])
 
 
 def _exit_code(done: Sequence[CellDone]) -> int:

@@ -110,12 +110,7 @@ HOST_LEAVES = Emphasis(
 RETRACTED = Emphasis(
     (ops.OPERATIONS,),
     {
-        ops.Touch: 2,
-        ops.Insert: 30,
-        ops.EvictDevice: 7,
         ops.EvictHost: 2,
-        ops.StartWrites: 24,
-        ops.CompleteWrites: 24,
         ops.Reset: 1,
         ops.BeginRequest: 20,
         ops.RetractToHost: 24,
@@ -147,7 +142,7 @@ EMPHASES: Mapping[str, tuple[Emphasis, ...]] = {
         EVEN,
         *map(_used_again, (EVEN, LOADS, LOADS, LOADS, PINS, PRESSURE)),
         HOST_LEAVES,
-        RETRACTED,
+        _used_again(RETRACTED),
     ),
 }
 """By write policy: one of these for each example."""

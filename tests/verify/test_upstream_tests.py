@@ -10,7 +10,7 @@ import pytest
 
 from hicache_impl.sglang.releases import HIRADIX, UNIFIED
 from hicache_verify.catalogue import ENTRIES, Entry
-from hicache_verify.catalogue.entry import NamedTrace
+from hicache_verify.catalogue.entry import NamedTrace, SourcePatch
 from hicache_verify.catalogue.events import DIVERGED, Run, TraceDone
 from hicache_verify.catalogue.files import by_hand
 from hicache_verify.catalogue.reproduce import play, runs
@@ -41,8 +41,8 @@ def test_an_entry_without_a_test_says_why() -> None:
             assert "no form in plain calls: this test stops before" in text
 
 
-def cache_of(entry: Entry) -> str:
-    return HIRADIX if entry.target == SGLANG else UNIFIED
+def cache_of(target: str) -> str:
+    return HIRADIX if target == SGLANG else UNIFIED
 
 
 def all_runs(entries: Iterable[Entry]) -> list[Run]:
@@ -61,11 +61,18 @@ def name_of(run: Run) -> str:
 
 def run_written(text: str, run: Run, folder: Path) -> Ran:
     """The test in a process that has loaded the release, with the patch where the run has it."""
+    patch = run.entry.patch_of(run.release) if run.patched else None
+    target, fails = run.entry.target, run.should == DIVERGED
+    return ends(text, folder, run.release, target, patch, fails=fails)
+
+
+def ends(
+    text: str, folder: Path, release: str, target: str, patch: SourcePatch | None, *, fails: bool
+) -> Ran:
+    """Run the test and see that it fails, all of it, or passes, as is due."""
     path = folder / "test_it.py"
     path.write_text(text)
-    patch = run.entry.patch_of(run.release) if run.patched else None
-    ran = run_upstream(path, run.release, cache_of(run.entry), patch)
-    fails = run.should == DIVERGED
+    ran = run_upstream(path, release, cache_of(target), patch)
     assert ran.code == fails, ran.out + ran.err
     totals = ran.out.splitlines()[-1]
     assert ("failed" in totals, "passed" in totals) == (fails, not fails)
@@ -99,12 +106,9 @@ def test_one_written_by_hand_fails_where_the_defect_is_and_passes_elsewhere(
 def test_one_of_a_defect_without_a_trace_fails_until_it_is_mended(
     defect: Untraced, release: str, patched: bool, tmp_path: Path
 ) -> None:
-    path = tmp_path / "test_it.py"
-    path.write_text(by_hand(defect.upstream_test))
-    ran = run_upstream(path, release, UNIFIED, defect.patch if patched else None)
-    assert ran.code == (not patched), ran.out + ran.err
-    totals = ran.out.splitlines()[-1]
-    assert ("failed" in totals, "passed" in totals) == (not patched, patched)
+    patch = defect.patch if patched else None
+    text, target = by_hand(defect.upstream_test), defect.targets[0]
+    ends(text, tmp_path, release, target, patch, fails=not patched)
 
 
 @cache
