@@ -1,4 +1,4 @@
-"""Sessions to drive the sources of operations with: the real one, and one that records."""
+"""Sessions to drive the sources of operations with: the real one, one that records, a blind one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any, NoReturn
 
 import attrs
 
-from hicache_impl.target import TargetFactory
+from hicache_impl.sglang.unified.target import UnifiedTarget
+from hicache_impl.target import Target, TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
+from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
 from hicache_verify.divergence import Divergence
 from hicache_verify.lockstep import Lockstep
 from hicache_verify.session import Session
+from hicache_verify.targets import dialect_of
 from hicache_verify.workers.journal import Journal, make_file
 from hicache_verify.workers.messages import Leg
 
@@ -70,6 +73,41 @@ class Recording(Measured):
             self.examples.append(Example(self._configuration, tuple(self._operations)))
             self._operations = []
         return super().end()
+
+
+class Blind:
+    """In the place of a session: what a fuzzer without an oracle pays for the same operations.
+
+    The menu asks a model what is legal, so a model goes along; nothing is observed or compared.
+    """
+
+    def __init__(self, factory: TargetFactory) -> None:
+        self.factory = factory
+        self.operations = 0
+
+    def start(self, configuration: Configuration) -> Blind:
+        self.model = Reference(configuration, dialect_of(self.factory.description))
+        self.target = self.factory.build(configuration)
+        return self
+
+    def step(self, op: Operation) -> None:
+        self.operations += 1
+        perform(self.target, op)
+        self.model.apply(op)
+        self.model.take_stale()
+
+    def stop(self) -> bool:
+        return False
+
+    def end(self) -> None:
+        pass
+
+
+def perform(target: Target, op: Operation) -> None:
+    """Do it and observe nothing, but for what a driver cannot name its nodes without."""
+    target.perform(op)
+    if isinstance(target, UnifiedTarget):
+        target.keep_up()
 
 
 def _refuse(*what: Any) -> NoReturn:

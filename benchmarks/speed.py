@@ -9,10 +9,9 @@ from unittest.mock import patch
 import attrs
 
 from benchmarks.measure import Contender, Result, compare
-from benchmarks.sessions import Example, Measured, Recording
+from benchmarks.sessions import Blind, Example, Measured, Recording, perform
 from benchmarks.stand_ins import Counter, empty_like, naive_like
 from benchmarks.tables import Column, Table, name_of
-from hicache_impl.sglang.unified.target import UnifiedTarget
 from hicache_impl.target import TargetFactory
 from hicache_model.reference import Reference
 from hicache_verify.campaigns.cells import Cell
@@ -35,6 +34,7 @@ BUILDING = "building"
 NOTES = (
     "Lockstep compares everything after every operation.",
     "The plain peer: Hypothesis; fresh observation, whole comparison, all laws after each step.",
+    "The target with the random source: menu and model go along, nothing is observed or compared.",
     "For the empty rules an operation is a rule that ran.",
     "The Rust core alone is with a look at its nodes, which its driver names by that.",
 )
@@ -71,6 +71,7 @@ class Speed:
             Contender("target", "the target alone", self._replay(self._alone)),
             Contender("observed", "the target, observed", self._replay(self._observed)),
             Contender("model", "the model alone", self._replay(self._model)),
+            Contender("blind", "the target, random source", self._blind),
             Contender("replay", "lockstep, replaying", self._replay(self._lockstep)),
             Contender("random", "lockstep, random source", self._random),
             Contender("hypothesis", "lockstep, Hypothesis", self._hypothesis),
@@ -105,9 +106,7 @@ class Speed:
     def _alone(self, example: Example) -> None:
         target = self.factory.build(example.configuration)
         for operation in example.operations:
-            target.perform(operation)
-            if isinstance(target, UnifiedTarget):
-                target.keep_up()
+            perform(target, operation)
 
     def _observed(self, example: Example) -> None:
         target = self.factory.build(example.configuration)
@@ -128,6 +127,11 @@ class Speed:
         assert lockstep.finish() is None
 
     # -- generating -----------------------------------------------------------------------------
+
+    def _blind(self, number: int) -> int:
+        session: Any = Blind(self.factory)
+        run_random(session, self.cell, seed=number, examples=self.examples, deadline=None)
+        return int(session.operations)
 
     def _random(self, number: int) -> int:
         session = Measured(self.factory, self.cell)
@@ -159,9 +163,11 @@ class Speed:
     def _notes(self, results: Sequence[Result]) -> tuple[str, ...]:
         by_key = {result.key: result for result in results}
         share = by_key[BUILDING].ratio
+        oracle = by_key["random"].cost / by_key["blind"].cost
         return (
             f"Medians of {self.rounds} rounds side by side, {self.examples} examples in each.",
             f"Building caches is {share:.0%} of the target alone, and part of all but the model.",
+            f"Lockstep costs {oracle:.2f} times the same random operations without an oracle.",
             *NOTES,
         )
 

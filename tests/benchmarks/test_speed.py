@@ -30,6 +30,12 @@ def test_what_is_replayed_is_what_the_random_source_gave(contenders: dict[str, C
     assert [contenders[key].run(1) for key in REPLAYING] == [performed] * len(REPLAYING)
 
 
+def test_without_an_oracle_the_random_source_gives_the_same_operations(
+    contenders: dict[str, Contender],
+) -> None:
+    assert contenders["blind"].run(1) == contenders["random"].run(1)
+
+
 @pytest.mark.parametrize("key", ["hypothesis", "empty", "naive"])
 def test_hypothesis_runs_as_many_examples_and_counts(
     contenders: dict[str, Contender], key: str
