@@ -34,7 +34,7 @@ BUILDING = "building"
 NOTES = (
     "Lockstep compares everything after every operation.",
     "The plain peer: Hypothesis; fresh observation, whole comparison, all laws after each step.",
-    "The target with the random source: menu and model go along, nothing is observed or compared.",
+    "The target with the random source: menu and model go along, nothing is compared.",
     "For the empty rules an operation is a rule that ran.",
     "The Rust core alone is with a look at its nodes, which its driver names by that.",
 )
