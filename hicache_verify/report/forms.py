@@ -188,6 +188,8 @@ UNIFIED = Form(
         Way("requests", "yes"),
         Way("path", "", _BEFORE_22),
         Way("path", "self.cache.path_device_indices(node)", _SINCE_22),
+        Way("with_priority", "", Range(before="0.5.13")),
+        Way("with_priority", "yes", Range(since="0.5.13")),
         Way("as_chunk", ", chunked=True", _BEFORE_22),
         Way("as_chunk", "", _SINCE_22),
         Way("checkpoint", "cache_unfinished_req", _BEFORE_22),

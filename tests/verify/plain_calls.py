@@ -2,8 +2,9 @@
 
 ``python -m tests.verify.plain_calls RELEASE EXAMPLES [CACHE [CORE]]``: random legal operations run
 on the target in lockstep, half of the runs mostly operations on requests; the upstream form of the
-same trace runs in the same process, must find no law broken, get the same last answer, and must end
-with the same tree. Of a tree that cannot be looked into, lookups tell.
+same trace runs in the same process, must find no law broken, get the same last answer, ask the same
+of the cache call by call, and must end with the same tree. Of a tree that cannot be looked into,
+lookups tell.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hicache_verify.report.upstream import plan as plan_of
 from hicache_verify.sources.examples import draw_plan
 from hicache_verify.targets import SGLANG, TargetSpec, open_factory
 from hicache_verify.trace import Trace
+from tests.verify.heard import Heard, first_other
 
 FACTS = (
     *("evicted", "backed_up", "length", "lock_ref", "host_lock"),
@@ -46,15 +48,22 @@ def main(release: str, examples: int, cache: str = "hiradix", core: str | None =
     unified = core if cache == "unified" else None
     factory: Any = open_factory(TargetSpec(release=release, cache=cache, core=unified))
     form = FORMS[factory.description.target]
+    heard = Heard(class_of(factory.loaded, cache))
     compared = 0
     for seed in range(examples):
         random = Random(seed)
+        heard.take()
         lockstep = play(factory, form, random)
         if lockstep is None:
             continue
+        due = heard.take()
         laws = [name for name in sorted(form.laws) if holds(name, lockstep)]
         law = random.choice([*laws, "answer"])
         case, names = run_form(factory, lockstep, law)
+        other = first_other(due, heard.take())
+        if other is not None:
+            sys.stderr.write(f"seed {seed}: {other} in {lockstep.performed}\n")
+            return 1
         if room(case) != expected_room(lockstep) or not same_tree(
             case, names, form, factory, lockstep
         ):
@@ -63,6 +72,14 @@ def main(release: str, examples: int, cache: str = "hiradix", core: str | None =
         compared += 1
     sys.stdout.write(f"{release}: {compared} traces compared\n")
     return 0 if compared > examples // 5 else 1
+
+
+def class_of(loaded: Any, cache: str) -> type:
+    """The class whose calls are heard."""
+    unified = cache == "unified"
+    module = loaded.module(f"mem_cache.{'unified_radix' if unified else 'hiradix'}_cache")
+    kind: type = module.UnifiedRadixCache if unified else module.HiRadixCache
+    return kind
 
 
 def play(factory: Any, form: Form, random: Random) -> Lockstep | None:

@@ -489,21 +489,6 @@ def test_each_fact_that_parts_is_asserted() -> None:
 """ in upstream_file(IN_VAIN, found, "x")
 
 
-@pytest.mark.parametrize(
-    ("release", "cache", "core"),
-    [
-        *(pytest.param(r, "hiradix", "python", marks=pytest.mark.slow) for r in KNOWN),
-        *(pytest.param(r, "unified", "python", marks=pytest.mark.slow) for r in KNOWN_UNIFIED[:-1]),
-        ("0.5.23", "unified", "python"),
-        ("0.5.23", "unified", "rust"),
-    ],
-)
-def test_plain_calls_do_what_the_target_does(release: str, cache: str, core: str) -> None:
-    fetched(release)
-    ran = python("-m", "tests.verify.plain_calls", release, "60", cache, core)
-    assert ran.code == 0, ran.out + ran.err
-
-
 @pytest.mark.slow
 def test_the_replay_form_fails_with_the_listing_and_passes_on_a_mended_release() -> None:
     for release in ("0.5.10.post1", "0.5.18"):
