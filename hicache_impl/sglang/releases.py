@@ -130,6 +130,9 @@ UNIFIED_ROLES = (
     Role(REAL, "sglang.srt.utils.poll_timer"),
     Role(REAL, "sglang.srt.mem_cache.rust_tree_core*"),
     Role(REAL, "sglang.srt.rust_extensions*"),
+    # part of the scheduler: imported by a test for SGLang's own folder, by no cache
+    Role(SYNTHETIC, "sglang.srt.managers.scheduler_components"),
+    Role(REAL, "sglang.srt.managers.scheduler_components.batch_result_processor"),
 )
 
 #: The first match holds.

@@ -52,4 +52,43 @@ STRIPPED_THINKING = Untraced(
     upstream_test="stripped_thinking.py",
 )
 
-UNTRACED: tuple[Untraced, ...] = (STRIPPED_THINKING,)
+WHOSE_TURN = "        should_update = completed_mamba_boundary if lazy else known_mamba_boundary\n"
+
+OVERWRITTEN_STATE = Untraced(
+    identifier="overwritten-state",
+    title="A Mamba state that the tree has got is overwritten by the batch launched ahead",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.managers.scheduler_components.batch_result_processor",
+        WHOSE_TURN,
+        "        should_update = completed_mamba_boundary\n"
+        "        if completed_mamba_boundary is not None and not lazy:\n"
+        "            should_update = False\n"
+        "            if completed_mamba_boundary:\n"
+        "                pool, last = batch.req_to_token_pool, req.kv.mamba_last_track_idx\n"
+        "                turn = pool.get_mamba_ping_pong_other_idx(last)\n"
+        "                req.kv.mamba_next_track_idx = turn\n",
+    ),
+    story=(
+        "With an extra buffer (what servers take by default where batches overlap) a request that "
+        "decodes keeps its state each --mamba-track-interval tokens, in one of two slots in turn, "
+        "so that a batch launched ahead never writes into the slot of the last state. The turn is "
+        "changed with the result of the batch before the boundary "
+        "(_handle_finish_state_updated_req, known_mamba_boundary), and that result must be a "
+        "decode's. After a prefill it is not changed: the request's own, where its first token "
+        "ends at a boundary, or one of others, which any busy server launches between two decode "
+        "steps. It is changed in vain where the boundary rides in a mixed batch, which keeps no "
+        "state. Either way the next boundary is written over the last state. A request that ends "
+        "while that batch is under way (not by its length: then none is launched) gives this slot "
+        "to the tree, as the state after the tokens of the last boundary, and it has seen more. "
+        "Whoever goes on from there, as the next turn of a conversation does, gets wrong output "
+        "without any error. The lazy extra buffer changes turns otherwise. The same lines are in "
+        "0.5.18 to 0.5.21 (read). The patch changes the turn with the result of the boundary "
+        "itself. The test restates what the server launches, and runs its own processing of "
+        "results."
+    ),
+    upstream_test="overwritten_state.py",
+)
+
+UNTRACED: tuple[Untraced, ...] = (STRIPPED_THINKING, OVERWRITTEN_STATE)
