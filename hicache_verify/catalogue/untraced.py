@@ -91,4 +91,46 @@ OVERWRITTEN_STATE = Untraced(
     upstream_test="overwritten_state.py",
 )
 
-UNTRACED: tuple[Untraced, ...] = (STRIPPED_THINKING, OVERWRITTEN_STATE)
+FOUND = """        if src_index is None:
+            return result
+        req = params.req
+        assert req is not None
+"""
+
+STALE_SOURCE = Untraced(
+    identifier="stale-source",
+    title="A request goes on from a Mamba state that its last lookup did not find",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.unified_cache.components.mamba",
+        FOUND,
+        """        req = params.req
+        assert req is not None
+        if src_index is None:
+            if req.kv.holds_mamba:
+                req.kv.mamba_cow_src_index = None
+                req.kv.mamba_needs_clear = not result.mamba_host_hit_length
+            return result
+""",
+    ),
+    story=(
+        "A lookup for admission takes a slot for the request's own state, and notes the tree's "
+        "state that is to be copied there before the prompt is computed "
+        "(finalize_match_result_in_cache). Where the request is not admitted then, the scheduler "
+        "gives the slot back, but not always. With HiCache's storage, a request that finds less "
+        "than when it came asks the storage once more and waits (_prefetch_after_device_hit_loss, "
+        "from 0.5.20 on): slot and note stay. A request of a session that is not a streaming one "
+        "keeps its slot too, and the note is dropped. The next lookup takes no notice of either "
+        "where it finds no state on the device. If the host has one, as after the storage has "
+        "answered, it is loaded into the slot, and the old state, of a shorter prefix or of "
+        "whoever has its slot now, is copied over it. If there is none, the request computes its "
+        "prompt from the beginning, on top of what is copied or lies in the slot. The output is "
+        "wrong without any error, and so is what the tree gets. SGLang #29354 dropped the note of "
+        "a request that is refused, and did not clear the slot of a session. The patch drops the "
+        "note in the lookup itself, and has the slot cleared."
+    ),
+    upstream_test="stale_source.py",
+)
+
+UNTRACED: tuple[Untraced, ...] = (STRIPPED_THINKING, OVERWRITTEN_STATE, STALE_SOURCE)
