@@ -115,7 +115,12 @@ def table(names: Sequence[str], seeds: int, cap: float, say: Callable[[str], Non
     """Of the bugs named, of all where none is; both sides meet the same bugs in turn."""
     rows = []
     for bug in map(find, names or BANK):
-        cell = Cell(bug.write_policies[0], bug.page_size, bug.eviction_policy)
+        cell = Cell(
+            bug.write_policies[0],
+            bug.page_size,
+            bug.eviction_policy,
+            strip_thinking=bug.strip_thinking,
+        )
         times = [(ours(bug, cell, seed, cap), peer(bug, cell, seed, cap)) for seed in range(seeds)]
         rows.append(row(bug, [mine for mine, _ in times], [its for _, its in times]))
         say(" ".join(column.show(value) for column, value in zip(COLUMNS, rows[-1], strict=True)))

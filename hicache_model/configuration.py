@@ -29,7 +29,8 @@ class Configuration:
     (SGLang's extra buffer: two where batches overlap, one where they do not) a request keeps states
     for the tree while it computes on: one for each ``state_chunk`` tokens of a forward pass over
     its prompt, and when it decodes at multiples of ``track_interval``; without, pages have one
-    token.
+    token. With ``strip_thinking`` (SGLang's --strip-thinking-cache, from 0.5.11 on) every request
+    thinks, and leaves nothing of what it decodes.
     Raises ValueError for sizes that no cache can have.
     """
 
@@ -50,6 +51,7 @@ class Configuration:
     state_buffers: int = fields.integer(0, most=2)
     state_chunk: int = fields.integer(1, least=1, most=1 << 20)
     track_interval: int = fields.integer(1, least=1, most=1 << 20)
+    strip_thinking: bool = fields.flag(False)
 
     def __attrs_post_init__(self) -> None:
         sized = ("component_slots",) if self.component == "swa" else ()
@@ -62,6 +64,8 @@ class Configuration:
                 )
         if self.component == "mamba":
             self._refuse_for_mamba()
+        if self.strip_thinking and self.component != "full":
+            raise ValueError(f"strip_thinking has no model with component {self.component}")
 
     def _refuse_for_mamba(self) -> None:
         """What its states need (SGLang 0.5.23: arg_groups/mamba_hook.py, overrides.py)."""

@@ -17,7 +17,10 @@ class NoRoom(Exception):
 
 @attrs.define(slots=True)
 class Running:
-    """A request's facts: the first ``protected`` of its ``computed`` tokens belong to the tree."""
+    """A request's facts: the first ``protected`` of its ``computed`` tokens belong to the tree.
+
+    Of the ``prompt_length`` tokens that it was admitted with, the last ``outputs`` are its own.
+    """
 
     tokens: tuple[int, ...]
     prompt_length: int
@@ -31,6 +34,12 @@ class Running:
     branch: int | None = None  # where its next insert has to end, for a component's sake
     tracked: int | None = None  # tokens of the state that its next insert gives to the tree
     number: int = 0
+    outputs: int = 0
+
+    @property
+    def asked_length(self) -> int:
+        """Tokens of the prompt that its client sent."""
+        return self.prompt_length - self.outputs
 
     @property
     def prefilling(self) -> bool:

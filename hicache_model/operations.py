@@ -154,7 +154,8 @@ class BeginRequest:
     """Admit a request: match, load back, lock, allocate, and compute the first ``chunk`` tokens.
 
     ``tokens`` is the whole prompt; its last token is never taken from the cache. When ``chunk``
-    reaches the end of the prompt, the request's KV is given to the cache at once.
+    reaches the end of the prompt, the request's KV is given to the cache at once. The last
+    ``outputs`` of them the request has decoded itself, before it was retracted.
     """
 
     request: int = fields.integer(most=1 << 20)
@@ -162,6 +163,7 @@ class BeginRequest:
     chunk: int = fields.integer(least=1)
     namespace: str | None = fields.optional_text()
     priority: int = fields.integer(0, most=1 << 20)
+    outputs: int = fields.integer(0, most=1 << 20)
 
 
 @attrs.frozen(cache_hash=True)

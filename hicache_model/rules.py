@@ -143,6 +143,8 @@ def _begin_request(reference: Reference, op: ops.BeginRequest) -> str | None:
         return f"request {op.request} was retracted and waits; resume or abort it"
     if len(reference.requests) >= configuration.requests:
         return f"{configuration.requests} requests run already, as many as there are rows"
+    if op.outputs >= len(op.tokens):
+        return f"{op.outputs} of its {len(op.tokens)} tokens are outputs, and its prompt has some"
     if len(op.tokens) >= configuration.context_length:
         return f"{len(op.tokens)} tokens do not fit a context of {configuration.context_length}"
     on_path = [*reference.tree.peek(reference.tree.whole_pages(op.namespace, op.tokens[:-1]))]

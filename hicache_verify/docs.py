@@ -230,7 +230,8 @@ def _bugs() -> Iterator[str]:
         yield "| --- | --- | --- | --- | ---: |\n"
         for bug in bugs:
             where = [", ".join(bug.write_policies), f"page size {bug.page_size}"]
-            cell = "; ".join([*where, bug.eviction_policy])
+            stripped = ["thoughts stripped"] if bug.strip_thinking else []
+            cell = "; ".join([*where, bug.eviction_policy, *stripped])
             yield (
                 f"| `{bug.identifier}` | {bug.sentence} | {bug.imitates} | {cell} | {bug.length} "
                 "|\n"

@@ -30,7 +30,7 @@ from hicache_verify.compare import QuickCompare, explain
 from hicache_verify.difference import Difference
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.own_check import complaint
-from hicache_verify.targets import dialect_of, refuse_component
+from hicache_verify.targets import dialect_of, refuse_unknown
 
 SMALL_TREE = 32
 """Up to this many nodes a complete snapshot is compared after every operation."""
@@ -62,7 +62,7 @@ class Lockstep:
         self.configuration = configuration
         self.exact = exact
         self.strict = strict
-        refuse_component(factory.description, configuration)
+        refuse_unknown(factory.description, configuration)
         dialect = dialect_of(factory.description)
         if strict:
             dialect = attrs.evolve(dialect, **strict)

@@ -331,7 +331,15 @@ def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
     if model.component.chunks_end_anywhere and chooser.index(2):
         chunk = model.page_size
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
-    return ops.BeginRequest(model.free_number(), tokens, chunk, path.namespace, priority)
+    outputs = _outputs(model, chooser, len(tokens))
+    return ops.BeginRequest(model.free_number(), tokens, chunk, path.namespace, priority, outputs)
+
+
+def _outputs(model: Reference, chooser: Chooser, length: int) -> int:
+    """Every other request was retracted before, where that makes a difference."""
+    if length < 2 or not model.configuration.strip_thinking or chooser.index(2) == 0:
+        return 0
+    return 1 + chooser.index(length - 1)
 
 
 def _of_requests(wanted: Callable[[Any], bool]) -> Callable[[Reference, Chooser], int | None]:

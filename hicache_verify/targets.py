@@ -168,12 +168,16 @@ def dialect_of(description: Description) -> Dialect:
     return Dialect.of(description.release, description.cache)
 
 
-def refuse_component(target: Description, configuration: Configuration) -> None:
-    """Raises BadTarget where the target cannot be built with the component asked for."""
+def refuse_unknown(target: Description, configuration: Configuration) -> None:
+    """Raises BadTarget where the target cannot be built with what the configuration asks for."""
     if configuration.component not in target.components:
         raise BadTarget(
             f"{target.target} {target.release} cannot be run with the component "
             f"{configuration.component}; it can with {', '.join(target.components)}"
+        )
+    if configuration.strip_thinking and not target.strips_thinking:
+        raise BadTarget(
+            f"{target.target} {target.release} cannot strip thoughts; SGLang can from 0.5.11 on"
         )
 
 

@@ -40,7 +40,12 @@ def dialect_of(release: str) -> Dialect:
 def reaches(trace: Trace, goal: Goal) -> bool:
     """Whether all operations are legal, and the last one is the first to reach the goal."""
     configuration = trace.configuration
-    cell = Cell(configuration.write_policy, configuration.page_size, configuration.eviction_policy)
+    cell = Cell(
+        configuration.write_policy,
+        configuration.page_size,
+        configuration.eviction_policy,
+        strip_thinking=configuration.strip_thinking,
+    )
     dialect = dialect_of(trace.release)
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect, (goal,))
     watch.begin(model)
@@ -57,7 +62,12 @@ def found(goal: Goal, release: str) -> Iterator[Trace]:
     dialect, known = dialect_of(release), releases.eviction_policies(release)
     target = Description("model", release, "", known, releases.host_may_be_smaller(release))
     for number in range(EXAMPLES):
-        cell = Cell(WRITE_POLICIES[number % 3], 1 if number % 2 else 2, "lru")
+        cell = Cell(
+            WRITE_POLICIES[number % 3],
+            1 if number % 2 else 2,
+            "lru",
+            strip_thinking=goal.where.strip_thinking,
+        )
         if not goal.where.holds(cell, dialect):
             continue
         chooser = RandomChooser(Random(f"{goal.name}/{number}"))

@@ -69,6 +69,14 @@ class FreesLate(Scheduler):
         self.cache.free(request.row[start:end])
 
 
+class OwnsItsPrompt(Scheduler):
+    """Whatever the cache has of a request that was retracted while it thought."""
+
+    def _left_by(self, request: Running) -> int:
+        stripped = self.cache.settings.strip_thinking
+        return request.asked_length if stripped else super()._left_by(request)
+
+
 class KeepsAView(HierarchicalCache):
     """Each insert writes its slots into one buffer, and a node's slots are a view of that: those of
     the node that was filled last change with the next insert.
@@ -127,6 +135,16 @@ MEMORY = (
         length=2,
         quick=True,
         cache=ReportsTheRevived,
+    ),
+    Bug(
+        identifier="thoughts-are-taken-back",
+        sentence="A request that ends takes back what it thought, even what the cache has of it.",
+        imitates="SGLang 0.5.11 on, owned_kv_len",
+        law="single-owner",
+        write_policies=ANY_WRITE_POLICY,
+        strip_thinking=True,
+        length=2,
+        scheduler=OwnsItsPrompt,
     ),
     Bug(
         identifier="duplicates-are-freed-too-late",

@@ -32,9 +32,10 @@ class Running:
     """A request. ``tokens`` is the prompt and what was decoded, ``row`` the slots of what is
     computed.
 
-    The first ``protected`` slots are the cache's, kept by a lock on ``anchor``. When it was
-    admitted, ``found`` tokens were on the device and ``loaded`` more came from the host.
-    Its last forward pass waited for ``loading`` and found ``read`` in the row.
+    The first ``protected`` slots are the cache's, kept by a lock on ``anchor``. Of the first
+    ``prompt_length`` tokens it has decoded the last ``outputs`` itself, before it was retracted.
+    When it was admitted, ``found`` tokens were on the device and ``loaded`` more came from the
+    host. Its last forward pass waited for ``loading`` and found ``read`` in the row.
     """
 
     tokens: Tokens
@@ -46,6 +47,7 @@ class Running:
     anchor: TreeNode
     found: int
     loaded: int
+    outputs: int = 0
     loading: Load | None = None
     read: tuple[int, ...] = ()
 
@@ -57,6 +59,11 @@ class Running:
     def left(self) -> int:
         """Prompt tokens that are still to be computed."""
         return self.prompt_length - len(self.row)
+
+    @property
+    def asked_length(self) -> int:
+        """Tokens of the prompt that its client sent."""
+        return self.prompt_length - self.outputs
 
     def wait_layer(self, layer: int) -> None:
         """What is computed next sees this layer of everything in the row."""
@@ -86,10 +93,12 @@ class Scheduler:
         chunk: int,
         namespace: str | None = None,
         priority: int = 0,
+        outputs: int = 0,
     ) -> Running:
         """Admit a request: take and load back what is cached, and compute up to ``chunk`` tokens.
 
         The last token of a prompt is always computed. The load of what is loaded back is started.
+        One that was retracted comes with its ``outputs`` at the end of its prompt.
         """
         cache = self.cache
         found = self._find(prompt[:-1], namespace)
@@ -102,8 +111,18 @@ class Scheduler:
         cache.unlock(first)
         self.start_loads()
         row = [*found.slots, *loaded]
-        counts = len(found.slots), len(loaded)
-        request = Running(prompt, len(prompt), namespace, priority, row, len(row), anchor, *counts)
+        request = Running(
+            tokens=prompt,
+            prompt_length=len(prompt),
+            namespace=namespace,
+            priority=priority,
+            row=row,
+            protected=len(row),
+            anchor=anchor,
+            found=len(found.slots),
+            loaded=len(loaded),
+            outputs=outputs,
+        )
         self.running[number] = request
         self._prefill(request, chunk)
         return request
@@ -131,7 +150,7 @@ class Scheduler:
     def finish(self, number: int) -> None:
         """The request is done: its KV goes to the cache, the rest of its row is free."""
         request = self.running.pop(number)
-        length = self._insert(request, chunked=False)
+        length = self._insert(request, self._left_by(request), chunked=False)
         self.cache.free(request.row[length:])
         self.cache.unlock(request.anchor)
 
@@ -178,16 +197,24 @@ class Scheduler:
 
     def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the cache's slots for it, and move the lock to its end."""
-        length = self._insert(request, chunked)
+        length = self._insert(request, request.computed, chunked)
         found = self._find(request.tokens[:length], request.namespace)
         request.row[:length] = found.slots
         self.cache.lock(found.node)
         self.cache.unlock(request.anchor)
         request.anchor, request.protected = found.node, length
 
-    def _insert(self, request: Running, chunked: bool) -> int:
-        """Insert the whole pages that are computed and free duplicates; returns their length."""
-        tokens = self.cache.tree.whole_pages(request.tokens[: request.computed])
+    def _left_by(self, request: Running) -> int:
+        """How much a request that ends leaves to the cache; never less than is the cache's."""
+        if self.cache.settings.strip_thinking:
+            return max(request.asked_length, request.protected)
+        return request.computed
+
+    def _insert(self, request: Running, most: int, chunked: bool) -> int:
+        """Insert the whole pages of the first ``most`` tokens and free duplicates; returns their
+        length.
+        """
+        tokens = self.cache.tree.whole_pages(request.tokens[:most])
         length = len(tokens)
         already = self.cache.insert(
             tokens, request.row[:length], request.namespace, request.priority, chunked

@@ -28,7 +28,8 @@ class Settings:
     hold one fingerprint and nothing else. ``eviction_policy`` is a name or your own function of a
     node's counters. ``copies`` says when the bytes of a transfer move on a CPU: ``early``, when it
     is issued, or ``late``, when it completes; on a GPU they move when the stream gets there, after
-    ``copy_delay`` clock cycles.
+    ``copy_delay`` clock cycles. With ``strip_thinking`` a request leaves nothing of what it decodes
+    to the cache.
     """
 
     device_slots: int
@@ -44,6 +45,7 @@ class Settings:
     load_back_threshold: int = 1
     copies: str = "early"
     copy_delay: int = 0
+    strip_thinking: bool = False
 
     def __attrs_post_init__(self) -> None:
         _check_page_size(self.page_size)

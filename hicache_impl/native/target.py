@@ -167,7 +167,9 @@ class NativeTarget:
     # -- requests
 
     def _begin(self, o: op.BeginRequest) -> Admitted:
-        request = self.scheduler.begin(o.request, o.tokens, o.chunk, o.namespace, o.priority)
+        request = self.scheduler.begin(
+            o.request, o.tokens, o.chunk, o.namespace, o.priority, o.outputs
+        )
         return Admitted(request.found, request.loaded)
 
     def _extend(self, o: op.ExtendRequest) -> Done:
@@ -231,6 +233,7 @@ class NativeFactory:
             origin=f"hicache_impl.native on {where}; follows the rules of SGLang {RULES}",
             eviction_policies=(*EVICTION_POLICIES, *self.own_policies),
             bug=self.bug,
+            strips_thinking=True,
         )
 
     def build(self, configuration: Configuration) -> NativeTarget:
@@ -252,4 +255,5 @@ def settings_for(configuration: Configuration, device: str) -> Settings:
         load_back_threshold=configuration.load_back_threshold,
         copies=configuration.copies,
         copy_delay=LATE_CYCLES if configuration.copies == "late" else 0,
+        strip_thinking=configuration.strip_thinking,
     )

@@ -33,6 +33,7 @@ class Requests(Loads):
             anchor=anchor,
             number=op.request,
             branch=self.component.branch(found),
+            outputs=op.outputs,
         )
         self.component.takes_row()
         self.requests[op.request] = running
@@ -66,7 +67,7 @@ class Requests(Loads):
 
     def _op_finish_request(self, op: ops.FinishRequest | ops.AbortRequest) -> Outcome:
         running = self.requests.pop(op.request)
-        path = self._insert_running(running, running.inserted)
+        path = self._insert_running(running, running.inserted, self._left_by(running))
         if self.dialect.prompt_boundary == "split":
             self._insert_prompt(running, path)
         self.component.inserted_by(running, path)
@@ -118,9 +119,8 @@ class Requests(Loads):
             return
         once = self.dialect.request_counts == "each_node_once"
         self.component.goes_on(running)
-        path = self._insert_running(
-            running, running.computed if chunked and not once else running.inserted
-        )
+        counted = running.computed if chunked and not once else running.inserted
+        path = self._insert_running(running, counted, running.computed)
         if once:
             running.inserted = len(path.tokens)
         if self.dialect.unfinished_request == "matches_again":
@@ -132,9 +132,21 @@ class Requests(Loads):
         running.anchor, running.protected = node, len(node.path.tokens)
         self.component.inserted_by(running, path)
 
-    def _insert_running(self, running: Running, counted: int) -> Path:
-        """Give the tree what a request has computed, in whole pages; how far that goes."""
-        length = self.component.insert_length(running)
+    def _left_by(self, running: Running) -> int:
+        """How much a request that ends leaves to the tree.
+
+        What one that thought decoded is taken away (upstream's owned_kv_len), but for what the tree
+        had before and keeps for it.
+        """
+        if self.configuration.strip_thinking:
+            return max(running.asked_length, running.protected)
+        return running.computed
+
+    def _insert_running(self, running: Running, counted: int, most: int) -> Path:
+        """Give the tree of what a request has computed at most so much, in whole pages; how far
+        that goes.
+        """
+        length = min(self.component.insert_length(running), most)
         path = self.tree.whole_pages(running.namespace, running.tokens[:length])
         self._insert_path(path, running.priority, counted, running.freed, running.protected)
         if self.dialect.prompt_boundary == "split_each_time":
@@ -144,7 +156,7 @@ class Requests(Loads):
     def _insert_prompt(self, running: Running, path: Path) -> None:
         """A node ends where the prompt ends, if ``path``, which was inserted, goes further."""
         if self.configuration.component == "full":
-            tokens = running.tokens[: running.prompt_length]
+            tokens = running.tokens[: running.asked_length]
             prompt = self.tree.whole_pages(running.namespace, tokens)
             if 0 < len(prompt.tokens) < len(path.tokens):
                 self._insert_path(prompt, running.priority + 1, len(prompt.tokens))

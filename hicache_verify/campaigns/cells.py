@@ -28,9 +28,11 @@ class Cell:
     page_size: int
     eviction_policy: str
     component: str = "full"
+    strip_thinking: bool = False
 
     def __str__(self) -> str:
         beside = "" if self.component == "full" else f", with {self.component}"
+        beside += ", thoughts stripped" if self.strip_thinking else ""
         return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}{beside}"
 
 
@@ -45,8 +47,11 @@ class Selection:
     page_sizes: tuple[int, ...] = (1,)
     eviction_policies: tuple[str, ...] = ("lru",)
     component: str = "full"
+    strip_thinking: bool = False
 
     def __attrs_post_init__(self) -> None:
+        if self.strip_thinking and self.component != "full":
+            raise BadCell(f"--strip-thinking is for full attention alone, not for {self.component}")
         _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
         known = (*EVICTION_POLICIES, *self.own_policies)
         _choose("eviction policy", self.eviction_policies, known, "known are")
@@ -67,7 +72,10 @@ class Selection:
         release = f"{target.target} {target.release} has"
         eviction = _choose("eviction policy", self.eviction_policies, known, release)
         (component,) = _choose("component", (self.component,), target.components, release)
-        product = itertools.product(write, self.page_sizes, eviction, (component,))
+        if self.strip_thinking and not target.strips_thinking:
+            raise BadCell(f"{target.target} {target.release} cannot strip thoughts")
+        beside = (component,), (self.strip_thinking,)
+        product = itertools.product(write, self.page_sizes, eviction, *beside)
         cells = tuple(itertools.starmap(Cell, product))
         if not 0 < len(cells) <= MAX_CELLS:
             raise BadCell(f"{len(cells)} combinations; a run takes 1 to {MAX_CELLS}")

@@ -51,9 +51,10 @@ class Hunted:
 def plan_for(bug: Bug, seed: int, budget: float) -> Plan:
     """The fast source in the cell where the bug shows, up to the first divergence."""
     cell = (bug.write_policies[0],), (bug.page_size,), (bug.eviction_policy,)
+    selection = Selection(*cell, strip_thinking=bug.strip_thinking)
     return Plan(
         spec=TargetSpec(NATIVE, bug=bug.identifier),
-        selection=Selection(*cell),
+        selection=selection,
         seed=seed,
         budget=budget,
         first=True,

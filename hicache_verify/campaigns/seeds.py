@@ -17,5 +17,7 @@ def derive(seed: int, cell: Cell, source: str, stretch: int, lane: int = 0) -> i
     parts = [seed, cell.write_policy, cell.page_size, cell.eviction_policy, source, stretch]
     if cell.component != "full":
         parts.append(cell.component)
+    if cell.strip_thinking:
+        parts.append("strip_thinking")
     text = "|".join(map(str, (*parts, lane) if lane else parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> (64 - BITS)

@@ -102,6 +102,7 @@ def _data(bug: Bug) -> dict[str, Any]:
         "write_policies": list(bug.write_policies),
         "page_size": bug.page_size,
         "eviction_policy": bug.eviction_policy,
+        "strip_thinking": bug.strip_thinking,
     }
 
 

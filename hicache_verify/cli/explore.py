@@ -18,6 +18,7 @@ from hicache_verify.cli.options import (
     cores,
     json_option,
     page_size_option,
+    strip_thinking_option,
     target_options,
     target_spec,
     workers_option,
@@ -54,6 +55,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 )
 @page_size_option
 @component_option
+@strip_thinking_option
 @click.option(
     "--depth",
     type=click.IntRange(1, 50),
@@ -128,6 +130,7 @@ def _asked(
     eviction_policy: tuple[str, ...],
     page_size: tuple[int, ...],
     component: str,
+    strip_thinking: bool,
     device_slots: int | None,
     host_slots: int | None,
     budget: float,
@@ -136,7 +139,7 @@ def _asked(
 ) -> Explorations:
     from hicache_verify.exploration.exploring import Explorations
 
-    cells = selection(write_policy, page_size, eviction_policy, component)
+    cells = selection(write_policy, page_size, eviction_policy, component, strip_thinking)
     try:
         return Explorations(
             target_spec(asked),

@@ -129,6 +129,12 @@ component_option = click.option(
     help="What is cached beside full attention: swa is sliding window attention, mamba are states.",
 )
 
+strip_thinking_option = click.option(
+    "--strip-thinking",
+    is_flag=True,
+    help="As in servers with --strip-thinking-cache, where every request thinks (0.5.11 on).",
+)
+
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),

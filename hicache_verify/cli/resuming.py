@@ -27,6 +27,7 @@ FIXED: dict[str, Callable[[Plan], Any]] = {
     "page_size": lambda plan: plan.selection.page_sizes,
     "eviction_policy": lambda plan: plan.selection.eviction_policies,
     "component": lambda plan: plan.selection.component,
+    "strip_thinking": lambda plan: plan.selection.strip_thinking,
     "examples": lambda plan: plan.examples,
     "seed": lambda plan: plan.seed,
     "first": lambda plan: plan.first,

@@ -21,6 +21,7 @@ from hicache_verify.cli.options import (
     cores,
     json_option,
     page_size_option,
+    strip_thinking_option,
     target_options,
     target_spec,
     with_own_policy,
@@ -58,6 +59,7 @@ SOURCES = {
 )
 @page_size_option
 @component_option
+@strip_thinking_option
 @click.option(
     "--eviction-policy",
     callback=comma_list,
@@ -129,6 +131,7 @@ def run(
     write_policy: tuple[str, ...],
     page_size: tuple[int, ...],
     component: str,
+    strip_thinking: bool,
     eviction_policy: tuple[str, ...],
     examples: int | None,
     budget: float | None,
@@ -154,7 +157,7 @@ def run(
         budget = DEFAULT_BUDGET
     plan = Plan(
         spec=target_spec(with_own_policy(asked, eviction_policy)),
-        selection=selection(write_policy, page_size, eviction_policy, component),
+        selection=selection(write_policy, page_size, eviction_policy, component, strip_thinking),
         seed=seed,
         examples=examples,
         budget=budget,
@@ -175,11 +178,12 @@ def selection(
     page_sizes: tuple[int, ...],
     eviction: tuple[str, ...],
     component: str = "full",
+    strip_thinking: bool = False,
 ) -> Selection:
     from hicache_verify.campaigns.cells import BadCell, Selection
 
     try:
-        return Selection(write_policies, page_sizes, eviction, component)
+        return Selection(write_policies, page_sizes, eviction, component, strip_thinking)
     except BadCell as error:
         raise click.UsageError(str(error)) from error
 

@@ -61,8 +61,10 @@ def _of_tokens(
             yield ops.LockHost(tokens, namespace)
     if "requests" in bound.extras and len(model.requests) < REQUESTS:
         number = model.free_number()
-        for priority, chunk in product(_priorities(bound), _chunks(model, len(tokens))):
-            yield ops.BeginRequest(number, tokens, chunk, namespace, priority)
+        for priority, chunk, outputs in product(
+            _priorities(bound), list(_chunks(model, len(tokens))), _outputs(model, len(tokens))
+        ):
+            yield ops.BeginRequest(number, tokens, chunk, namespace, priority, outputs)
 
 
 def _priorities(bound: Bound) -> tuple[int, ...]:
@@ -77,6 +79,11 @@ def _chunks(model: Reference, length: int) -> Iterator[int]:
     """All of it at once, or a part in whole pages."""
     yield length
     yield from range(model.page_size, length, model.page_size)
+
+
+def _outputs(model: Reference, length: int) -> range:
+    """How many of its tokens a request may have decoded before it was retracted."""
+    return range(length if model.configuration.strip_thinking else 1)
 
 
 def _evictions(model: Reference) -> Iterator[Operation]:

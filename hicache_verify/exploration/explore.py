@@ -113,9 +113,10 @@ class Exploration:
         """What was shown, to be quoted."""
         c = self.configuration
         ids = "1 token id" if self.bound.tokens == 1 else f"{self.bound.tokens} token ids"
+        stripped = ", thoughts stripped" if c.strip_thinking else ""
         scope = (
             f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, page size "
-            f"{c.page_size}, {c.write_policy}, {c.eviction_policy} "
+            f"{c.page_size}, {c.write_policy}, {c.eviction_policy}{stripped} "
             f"({', '.join(self.bound.alphabet)})"
         )
         if self.found:

@@ -70,6 +70,7 @@ class Explorations:
             page_size=cell.page_size,
             device_slots=DEVICE_PAGES * cell.page_size if device is None else device,
             host_slots=HOST_PAGES * cell.page_size if host is None else host,
+            strip_thinking=cell.strip_thinking,
         )
         if cell.component == "full":
             return configuration

@@ -68,7 +68,7 @@ def _held(model: Reference) -> object:
 
 
 def _of_request(running: Running) -> object:
-    """With what a snapshot does not show of it: where its prompt ends, and its priority."""
+    """With what a snapshot does not show of it: where its prompts end, and its priority."""
     anchor = running.anchor
     return (
         running.tokens,
@@ -82,6 +82,7 @@ def _of_request(running: Running) -> object:
         running.freed,
         running.branch,
         running.tracked,
+        running.outputs,
     )
 
 

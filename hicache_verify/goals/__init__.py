@@ -10,6 +10,7 @@ from hicache_verify.goals import (
     requests,
     shapes,
     splits,
+    thinking,
     waiting,
     writes,
 )
@@ -25,6 +26,7 @@ GROUPS: dict[str, tuple[Goal, ...]] = {
     "locks and pins": holders.GOALS,
     "requests": requests.GOALS,
     "requests that wait": waiting.GOALS,
+    "requests that think": thinking.GOALS,
 }
 GOALS: tuple[Goal, ...] = tuple(goal for group in GROUPS.values() for goal in group)
 

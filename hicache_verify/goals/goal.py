@@ -27,7 +27,7 @@ class Where:
     """Where a goal can be reached: write policies, a least page size, one value of a dialect.
 
     ``eviction_policy`` and ``component`` are the only ones that it can be reached with; None for
-    any.
+    any. ``strip_thinking`` says that it takes a cache that strips thoughts.
     """
 
     write_policies: tuple[str, ...] = WRITE_POLICIES
@@ -35,6 +35,7 @@ class Where:
     dialect: tuple[str, str] | None = None
     eviction_policy: str | None = None
     component: str | None = None
+    strip_thinking: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.write_policies or not set(self.write_policies) <= set(WRITE_POLICIES):
@@ -49,6 +50,7 @@ class Where:
             and cell.page_size >= self.least_page_size
             and self.eviction_policy in (None, cell.eviction_policy)
             and self.component in (None, cell.component)
+            and self.strip_thinking <= cell.strip_thinking
             and getattr(dialect, name) == value
         )
 
@@ -60,6 +62,8 @@ class Where:
             words.append(self.eviction_policy)
         if self.component is not None:
             words.append(f"component {self.component}")
+        if self.strip_thinking:
+            words.append("thoughts stripped")
         if self.dialect is not None:
             words.append(f"{self.dialect[0]}: {self.dialect[1]}")
         return "; ".join(words) or "everywhere"

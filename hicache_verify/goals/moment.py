@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     anchor: TreeNode | None
     tokens: tuple[int, ...]
     namespace: str | None
+    asked_length: int
 
 
 class Before(NamedTuple):
@@ -84,6 +85,7 @@ def _asked(running: Running) -> Asked:
         running.anchor,
         running.tokens,
         running.namespace,
+        running.asked_length,
     )
 
 

@@ -100,6 +100,10 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
         return form.lacks[type(op)]
     if not isinstance(op, ops.REQUEST_OPERATIONS):
         return None
+    if trace.configuration.strip_thinking:
+        return "A request whose thoughts are stripped has no form in plain calls"
+    if isinstance(op, ops.BeginRequest) and op.outputs:
+        return "A request that was retracted before has no form in plain calls"
     if "requests" not in known:
         return "Requests have no form in plain calls with this release"
     if trace.configuration.page_size > 1:

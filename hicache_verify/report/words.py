@@ -176,4 +176,6 @@ def configuration_text(configuration: Configuration) -> str:
         for name in ("layers", "io_backend", "copies")
         if getattr(configuration, name) != getattr(default, name)
     ]
+    if configuration.strip_thinking:
+        words.append("thoughts stripped")
     return ", ".join(words)

@@ -32,7 +32,7 @@ def _smaller(field: attrs.Attribute[Any], value: Any) -> Iterator[Any]:
         yield field.default
     if field.name == "tokens":
         yield from _shorter(value)
-    elif field.name in ("count", "chunk", "quota", "priority") and value is not None:
+    elif field.name in ("count", "chunk", "quota", "priority", "outputs") and value is not None:
         yield from smaller_integers(value)
 
 

@@ -23,6 +23,7 @@ PLAIN: dict[str, Any] = {
     "state_buffers": 0,
     "state_chunk": 1,
     "track_interval": 1,
+    "strip_thinking": False,
     "requests": attrs.fields(Configuration).requests.default,
     "context_length": attrs.fields(Configuration).context_length.default,
 }

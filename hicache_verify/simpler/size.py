@@ -32,4 +32,5 @@ def size(trace: Trace) -> Size:
 
 
 def _amounts(op: Operation) -> int:
-    return sum(getattr(op, name, None) or 0 for name in ("count", "chunk", "quota", "priority"))
+    names = ("count", "chunk", "quota", "priority", "outputs")
+    return sum(getattr(op, name, None) or 0 for name in names)

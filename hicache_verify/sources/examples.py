@@ -59,6 +59,7 @@ def draw_configuration(
         copies=("late", "early")[chooser.index(2)],
         requests=3,
         context_length=16 * page,
+        strip_thinking=cell.strip_thinking,
     )
     return (
         configuration if cell.component == "full" else _with_component(configuration, cell, chooser)

@@ -66,7 +66,12 @@ def hunt(factory: TargetFactory, cell: Cell, seed: int, limit: int) -> Hunt:
 
 def cell_of(bug: Bug, write_policy: str | None = None) -> Cell:
     """Where it is looked for, or another cell in which it shows."""
-    return Cell(write_policy or bug.write_policies[0], bug.page_size, bug.eviction_policy)
+    return Cell(
+        write_policy or bug.write_policies[0],
+        bug.page_size,
+        bug.eviction_policy,
+        strip_thinking=bug.strip_thinking,
+    )
 
 
 def shortest(hunted: Hunt) -> Trace:

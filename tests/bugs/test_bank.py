@@ -38,6 +38,7 @@ MEAN = {
     "host-eviction-takes-pinned": 266,
     "page-freed-once-a-token": 4,
     "insert-frees-what-it-filled": 30,
+    "thoughts-are-taken-back": 85,
     "duplicates-are-freed-too-late": 51,
     "node-keeps-a-view": 9,
     "reset-forgets-the-host-pool": 140,

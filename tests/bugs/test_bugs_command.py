@@ -34,7 +34,9 @@ def test_the_table_says_law_effort_and_length(cli: Any) -> None:
 
 
 def test_a_bug_that_is_not_found_is_a_failure(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hicache_verify.campaigns.planted.Selection", lambda *cell: _blind())
+    monkeypatch.setattr(
+        "hicache_verify.campaigns.planted.Selection", lambda *cell, **more: _blind()
+    )
     code, out, _ = cli("bugs", "host-leaf-asks-evicted", "--budget", "0.5", "--json")
     assert code == 1
     (found,) = json.loads(out)["bugs"]

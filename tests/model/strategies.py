@@ -25,6 +25,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "quota": st.none() | LENGTH,
     "request": st.integers(0, 1 << 20),
     "chunk": st.integers(1, MAX_COUNT),
+    "outputs": st.integers(0, 1 << 20),
     "token": LENGTH,
     "device_length": LENGTH,
     "host_length": LENGTH,
@@ -77,4 +78,5 @@ def configurations(draw: st.DrawFn) -> Configuration:
         state_buffers=buffers,
         state_chunk=page_size * draw(st.integers(1, 8)),
         track_interval=page_size * draw(st.integers(1, 8)),
+        strip_thinking=component == "full" and draw(st.booleans()),
     )

@@ -465,6 +465,54 @@ class TestRequest:
         assert nodes(model) == [(1, 2), (1, 2, 3)]
 
 
+class TestStrippedThinking:
+    """``strip_thinking``: a request leaves its prompt, and takes from the tree nothing it keeps."""
+
+    def of(self, release: str = "0.5.18", page_size: int = 1) -> Reference:
+        return Reference(
+            Configuration(page_size=page_size, strip_thinking=True), Dialect.of(release)
+        )
+
+    @pytest.mark.parametrize("end", [ops.FinishRequest, ops.AbortRequest])
+    def test_what_was_decoded_goes(self, end: type) -> None:
+        model = self.of()
+        do(model, ops.BeginRequest(0, (1, 2), 2), ops.DecodeRequest(0, 3), end(0))
+        assert (nodes(model), model.device_free()) == ([(1, 2)], 6)
+
+    def test_a_page_goes_that_the_prompt_shares_with_thoughts(self) -> None:
+        model = self.of(page_size=2)
+        do(model, ops.BeginRequest(0, (1, 2, 3), 3), ops.DecodeRequest(0, 4), ops.FinishRequest(0))
+        assert (nodes(model), model.device_free()) == ([(1, 2)], 6)
+
+    @pytest.mark.parametrize("end", [ops.FinishRequest, ops.AbortRequest, ops.RetractRequest])
+    def test_thoughts_stay_that_the_tree_had_of_it_before(self, end: type) -> None:
+        model = self.of()
+        do(model, ops.BeginRequest(0, (1, 2, 3), 3, outputs=2), ops.DecodeRequest(0, 4), end(0))
+        assert (nodes(model), model.device_free()) == ([(1, 2, 3)], 5)
+
+    def test_those_stay_that_it_found_in_the_tree(self) -> None:
+        model = self.of()
+        store(model, 1, 2)
+        do(model, ops.BeginRequest(0, (1, 2, 3, 4), 1, outputs=3), ops.RetractRequest(0))
+        assert (nodes(model), model.device_free()) == ([(1, 2)], 6)
+
+    def test_without_it_a_request_leaves_everything(self) -> None:
+        model = cache()
+        begin = ops.BeginRequest(0, (1, 2, 3), 3, outputs=2)
+        do(model, begin, ops.DecodeRequest(0, 4), ops.FinishRequest(0))
+        assert model.device_free() == 4
+
+    def test_it_keeps_at_least_one_token_of_a_prompt(self) -> None:
+        why = refusal(self.of(), ops.BeginRequest(0, (1, 2), 2, outputs=2))
+        assert why == "2 of its 2 tokens are outputs, and its prompt has some"
+
+
+def test_a_node_ends_where_the_prompt_does_that_a_retracted_request_began_with() -> None:
+    model = Reference(Configuration(), Dialect.of("0.5.23", UNIFIED))
+    do(model, ops.BeginRequest(0, (1, 2, 3), 3, outputs=1))
+    assert nodes(model) == [(1, 2), (1, 2, 3)]
+
+
 @pytest.mark.parametrize(
     "busy",
     [

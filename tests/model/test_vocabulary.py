@@ -231,6 +231,7 @@ WRONG_CONFIGURATIONS = [
         else (None, 3, True, "LRU", "", "write-back", [])
     )
     if not (field.name == "state_buffers" and value == 0 and type(value) is int)
+    if not (field.name == "strip_thinking" and value is True)
 ]
 
 
@@ -238,6 +239,11 @@ WRONG_CONFIGURATIONS = [
 def test_an_impossible_configuration_is_refused_by_field(field: str, value: Any) -> None:
     with pytest.raises(ValueError, match=rf"^{field} must be "):
         decode_fields(Configuration, {field: value})
+
+
+def test_thoughts_are_not_stripped_beside_a_component() -> None:
+    with pytest.raises(ValueError, match=r"^strip_thinking has no model with component swa$"):
+        Configuration(component="swa", strip_thinking=True)
 
 
 def test_an_unknown_setting_is_refused() -> None:

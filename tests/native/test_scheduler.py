@@ -113,6 +113,28 @@ def test_an_abort_after_the_prompt_keeps_what_was_computed() -> None:
     assert cache.on_device() == {(1, 2), (1, 2, 3)}
 
 
+def test_what_a_request_thought_goes_with_it_where_that_is_asked_for() -> None:
+    cache = small(page_size=2, strip_thinking=True)
+    scheduler = Scheduler(cache)
+    scheduler.begin(1, (1, 2, 3), chunk=8)
+    for token in (4, 5, 6):
+        scheduler.decode(1, token)
+    scheduler.finish(1)
+    assert cache.on_device() == {(1, 2)}
+    assert spread(cache) == (8, 16)
+
+
+@pytest.mark.parametrize("end", ["retract", "abort", "finish"])
+def test_thoughts_stay_that_the_cache_got_before_a_retraction(end: str) -> None:
+    cache = small(strip_thinking=True)
+    scheduler = Scheduler(cache)
+    scheduler.begin(1, (1, 2, 3), chunk=8, outputs=2)
+    scheduler.decode(1, 4)
+    getattr(scheduler, end)(1)
+    assert cache.on_device() == {(1, 2, 3)}
+    assert spread(cache) == (8, 16)
+
+
 def test_a_request_makes_room_by_eviction_and_says_when_there_is_none() -> None:
     cache = small(device_slots=4)
     cache.put(7, 8, 9)

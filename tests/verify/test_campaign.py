@@ -202,6 +202,12 @@ def test_a_policy_that_the_target_lacks_is_left_out_of_all_and_refused_by_name()
     assert "has lru, lfu" in (by_name.result.problem or "")
 
 
+def test_a_target_that_cannot_strip_thoughts_is_not_run_as_if_it_could() -> None:
+    result = Ran("without_slru", selection=Selection(strip_thinking=True)).result
+    assert result.problem is not None
+    assert result.problem.endswith(" cannot strip thoughts")
+
+
 def test_interrupted_it_reports_what_was_found() -> None:
     ran = Ran("corrupts", interrupt_at=events.FindingSettled, examples=1000)
     assert ran.result.interrupted

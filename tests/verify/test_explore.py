@@ -221,7 +221,7 @@ FACTS: dict[type, str] = {
     TreeNode: "path length parent on_device on_host lock_ref host_lock transfer hit_count priority "
     "last_access creation reach children component",
     Running: "tokens prompt_length namespace priority computed protected inserted anchor freed "
-    "branch tracked number",
+    "branch tracked number outputs",
     Facts: "on_device on_host lock_ref host_lock used host_used written_by loaded_by",
     Segment: "node start",
     Pin: "node start",

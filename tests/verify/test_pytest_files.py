@@ -242,6 +242,8 @@ def test_what_has_no_form_in_plain_calls_is_said() -> None:
         (Configuration(), RetractToHost(0), "What a retraction keeps on the host"),
         (Configuration(component="swa"), BeginRequest(0, (1, 2), 2), "A component beside full"),
         (Configuration(), BeginRequest(0, (1, 2), 2, "a#b"), "A cache_salt has no form"),
+        (Configuration(), BeginRequest(0, (1, 2), 2, outputs=1), "that was retracted before has"),
+        (Configuration(strip_thinking=True), BeginRequest(0, (1, 2), 2), "thoughts are stripped"),
     ],
 )
 @pytest.mark.parametrize("target", ["sglang-unified", "sglang-unified-rust"])

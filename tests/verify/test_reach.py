@@ -64,7 +64,12 @@ def walk(
 
 def follow(configuration: Configuration, release: str, *operations: ops.Operation) -> Watch:
     """A watch that has seen these operations on a fresh cache."""
-    cell = Cell(configuration.write_policy, configuration.page_size, configuration.eviction_policy)
+    cell = Cell(
+        configuration.write_policy,
+        configuration.page_size,
+        configuration.eviction_policy,
+        strip_thinking=configuration.strip_thinking,
+    )
     dialect = Dialect.of(release, default_cache(release))
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect)
     watch.begin(model)
@@ -164,6 +169,13 @@ def test_no_goal_is_reached_less_than_once_in_ten_thousand_operations() -> None:
     coverage = Coverage(reaches, DIALECT)
     rare = [(found.goal.name, found.rarest, found.least) for found in coverage.goals()]
     assert not [found for found in rare if found[2] < 1]
+
+
+@pytest.mark.parametrize("write_policy", WRITE_POLICIES)
+def test_none_is_rare_that_takes_stripped_thoughts(write_policy: str) -> None:
+    goals = tuple(goal for goal in GOALS if goal.where.strip_thinking)
+    reached = walk(Cell(write_policy, 2, "lru", strip_thinking=True), PER, goals).goals
+    assert min(reached[goal.name] for goal in goals) >= 1
 
 
 # -- reports ---------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ _ARGUMENTS: dict[str, st.SearchStrategy[Any]] = {
     "quota": st.none() | st.integers(0, 1 << 31),
     "request": _small,
     "chunk": st.integers(1, 1 << 31),
+    "outputs": _small,
     "token": _token,
     "component": st.sampled_from(COMPONENTS),
 }
@@ -52,6 +53,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
         host_slots=page * draw(st.integers(1, 100)),
         load_back_threshold=draw(st.integers(1, 10)),
         copies=draw(st.sampled_from(("early", "late"))),
+        strip_thinking=component == "full" and draw(st.booleans()),
     )
 
 
