@@ -46,6 +46,7 @@ class Sizes(Protocol):
     state_buffers: int
     state_grid: int
     track_grid: int
+    strip_thinking: bool
 
 
 @attrs.define(frozen=True, slots=True)
@@ -216,7 +217,7 @@ def _settings(configuration: Sizes) -> dict[str, Any]:
         "dcp_enabled": False,
         "page_size": configuration.page_size,
         "speculative_algorithm": None,
-        "strip_thinking_cache": False,
+        "strip_thinking_cache": configuration.strip_thinking,
         "enable_unified_memory": False,
         "mamba": _of_states(configuration),
     }

@@ -39,8 +39,6 @@ class Differences:
     published_nodes: Callable[[Any], Any]
     #: The request record whose attributes the cache reads.
     request: type[Any]
-    #: (cache, req, is_insert): what release_kv_cache (mem_cache/common.py) asks of the cache.
-    finish: Callable[[Any, Any, bool], None]
     #: (calls, rid): the client went away.
     abort: Callable[[Calls, str], None]
     #: device allocator -> the tensors that make up its free list, in order.
@@ -85,15 +83,6 @@ def _load_back_params(node_field: str) -> Callable[..., Any]:
         return cache.init_load_back(params)
 
     return call
-
-
-def _finish_by_request(cache: Any, req: Any, is_insert: bool) -> None:
-    cache.cache_finished_req(req, is_insert=is_insert)
-
-
-def _finish_by_length(cache: Any, req: Any, is_insert: bool) -> None:
-    length = req.effective_kv_committed_len()
-    cache.cache_finished_req(req, is_insert=is_insert, kv_len_to_handle=length)
 
 
 def abort_by_rid(calls: CommonCalls, rid: str) -> None:
@@ -152,8 +141,6 @@ TABLE = (
     Row("request", Range(since="0.5.16", before="0.5.18"), SizedReq, "schedule_batch.py Req"),
     Row("request", Range(since="0.5.18", before="0.5.19"), SaltedReq, "schedule_batch.py Req"),
     Row("request", Range(since="0.5.19"), KvReq, "schedule_batch.py Req, ReqKvInfo"),
-    Row("finish", Range(before="0.5.16"), _finish_by_request, "common.py release_kv_cache"),
-    Row("finish", Range(since="0.5.16"), _finish_by_length, "common.py release_kv_cache"),
     Row("abort", Range(before="0.5.20"), abort_by_rid, "hiradix_cache.py"),
     Row("abort", Range(since="0.5.20"), _abort_by_handle, "hiradix_cache.py"),
     Row("device_free", Range(before="0.5.20"), _free_and_released, "allocator*"),

@@ -94,6 +94,7 @@ class HiRadixFactory:
             origin=self.loaded.located.told_by,
             eviction_policies=releases.eviction_policies(version),
             host_may_be_smaller=releases.host_may_be_smaller(version),
+            strips_thinking=version in releases.STRIPS_THINKING,
         )
 
     def build(self, configuration: Configuration) -> HiRadixTarget:

@@ -203,6 +203,9 @@ LOAD_STREAM = Choice(
 #: Where a host pool that is not larger than the device pool fails an assertion.
 HOST_MUST_BE_LARGER = Range(before="0.5.15")
 
+#: Whose servers know --strip-thinking-cache (server_args.py).
+STRIPS_THINKING = Range(since="0.5.11")
+
 #: In ``evict_policy.py``; tlru is refused with any other cache than the UnifiedRadixCache.
 _POLICIES = ("lru", "lfu", "fifo", "mru", "filo", "priority")
 _LATER_POLICIES = {"slru": Range(since="0.5.10"), "tlru": Range(since="0.5.21")}

@@ -39,6 +39,7 @@ class Req:
         "prefix_indices",
         "priority",
         "rid",
+        "strips_thinking",
     )
 
     def __init__(self, rid: str, prompt: Any, outputs: Any, namespace: KeyParts, priority: int):
@@ -50,6 +51,7 @@ class Req:
         self.priority = priority
         self.last_node: Any = None
         self.prefix_indices: Any = None
+        self.strips_thinking = False
 
     @property
     def home(self) -> Any:
@@ -59,8 +61,16 @@ class Req:
         """So many tokens have KV in the row."""
         self.home.kv_committed_len = length
 
+    def owned(self) -> int:
+        """What is not over-allocated: where it thought, its prompt.
+
+        Req asks whether it has thought; one that has not has no more than its prompt here.
+        """
+        length = int(self.home.kv_committed_len)
+        return min(length, len(self.origin_input_ids)) if self.strips_thinking else length
+
     def fill(self, length: int) -> None:
-        """The first ``length`` prompt tokens are, or are about to be, computed."""
+        """The first ``length`` tokens to prefill are, or are about to be, computed."""
         raise NotImplementedError
 
 
@@ -74,20 +84,29 @@ class _PlainReq(Req):
         self.kv_committed_len = 0
 
 
-class ListReq(_PlainReq):
+class _PoppedReq(_PlainReq):
+    """Up to 0.5.15: lengths are asked for when the row is released, each once."""
+
+    __slots__ = ()
+
+    def pop_committed_kv_cache(self) -> int:
+        return self.owned()
+
+    def pop_overallocated_kv_cache(self) -> tuple[int, int]:
+        return self.owned(), self.kv_committed_len
+
+
+class ListReq(_PoppedReq):
     """0.5.9 to 0.5.12: ``fill_ids`` is a list."""
 
     __slots__ = ("fill_ids",)
 
     def fill(self, length: int) -> None:
-        self.fill_ids = self.origin_input_ids[:length]
+        self.fill_ids = (self.origin_input_ids + self.output_ids)[:length]
 
     def is_dllm(self) -> bool:
         """ReqToTokenPool.alloc of 0.5.9 asks; diffusion models are not driven here."""
         return False
-
-    def pop_committed_kv_cache(self) -> int:
-        return self.kv_committed_len
 
 
 class _CutsArray(Req):
@@ -99,25 +118,66 @@ class _CutsArray(Req):
         self._filled = length
 
     def get_fill_ids(self) -> Any:
-        return self.origin_input_ids[: self._filled]
+        return (self.origin_input_ids + self.output_ids)[: self._filled]
 
 
-class ArrayReq(_CutsArray, _PlainReq):
+class ArrayReq(_CutsArray, _PoppedReq):
     """0.5.13 to 0.5.15."""
 
     __slots__ = ()
 
-    def pop_committed_kv_cache(self) -> int:
-        return self.kv_committed_len
+
+@attrs.define(slots=True)
+class Allocated:
+    """ReqKvInfo of 0.5.16 to 0.5.18."""
+
+    kv_allocated_len: int = 0
 
 
-class SizedReq(_CutsArray, _PlainReq):
-    """0.5.16 and 0.5.17: the caller passes the length to the cache."""
+@attrs.define(slots=True)
+class Kv(Allocated):
+    """ReqKvInfo from 0.5.19."""
+
+    req_pool_idx: int | None = None
+    cache_protected_len: int = 0
+    kv_committed_len: int = 0
+    swa_evicted_seqlen: int = 0
+
+    @property
+    def holds_kv(self) -> bool:
+        return self.req_pool_idx is not None
+
+    @property
+    def is_kv_released(self) -> bool:
+        return self.kv_allocated_len == 0
+
+    def mark_kv_released(self) -> None:
+        self.kv_allocated_len = 0
+
+
+class _TellsLength(_CutsArray):
+    """From 0.5.16: the caller passes the length to the cache."""
 
     __slots__ = ()
 
+    kv: Any
+
+    def computed(self, length: int) -> None:
+        super().computed(length)
+        self.kv.kv_allocated_len = length
+
     def effective_kv_committed_len(self) -> int:
-        return self.kv_committed_len
+        return self.owned()
+
+
+class SizedReq(_TellsLength, _PlainReq):
+    """0.5.16 and 0.5.17."""
+
+    __slots__ = ("kv",)
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.kv = Allocated()
 
 
 class SaltedReq(SizedReq):
@@ -127,20 +187,7 @@ class SaltedReq(SizedReq):
     KEY = KeyParts._fields
 
 
-@attrs.define(slots=True)
-class Kv:
-    """ReqKvInfo from 0.5.19."""
-
-    req_pool_idx: int | None = None
-    cache_protected_len: int = 0
-    kv_committed_len: int = 0
-
-    @property
-    def holds_kv(self) -> bool:
-        return self.req_pool_idx is not None
-
-
-class KvReq(_CutsArray):
+class KvReq(_TellsLength):
     """From 0.5.19: row and lengths are in ``kv``."""
 
     __slots__ = ("cache_salt", "kv")
@@ -151,11 +198,8 @@ class KvReq(_CutsArray):
         self.kv = Kv()
 
     @property
-    def home(self) -> Kv:
+    def home(self) -> Any:
         return self.kv
-
-    def effective_kv_committed_len(self) -> int:
-        return self.kv.kv_committed_len
 
 
 # -- the scheduler ---------------------------------------------------------------------------------
@@ -168,9 +212,8 @@ class Scheduler(OneByOne):
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls, cache = self.calls, self.calls.cache
-        space = calls.namespace(o.namespace)
-        prompt, outputs = calls.ids(o.tokens), calls.ids(())
-        req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
+        request = self._admitted(o)
+        req = request.req
         matched = calls.match(o.tokens[:-1], o.namespace)
         first = req.last_node = matched.last_device_node
         req.prefix_indices = matched.device_indices
@@ -183,7 +226,6 @@ class Scheduler(OneByOne):
         cache.dec_lock_ref(first)
         self.forward.start_loads()
         prefix_length = req.home.cache_protected_len = len(req.prefix_indices)
-        request = Running(req, len(o.tokens), o.tokens, o.namespace)
         self._take_row(request)
         self.running[o.request] = request
         return self._extend(request, o.chunk) or Admitted(
@@ -211,6 +253,5 @@ class Scheduler(OneByOne):
 
     def _release(self, number: int, keep: bool) -> Done:
         req = self.running.pop(number).req
-        self.calls.ways.finish(self.calls.cache, req, keep)
-        self.calls.rows.free(req)
+        self.calls.common.release_kv_cache(req, self.calls.cache, is_insert=keep)
         return Done()

@@ -71,6 +71,17 @@ class OneByOne(ABC):
     def _end_of_batch(self) -> None:
         """What a batch made is processed."""
 
+    # -- a request begins
+
+    def _admitted(self, o: op.BeginRequest) -> Running:
+        """Nothing is computed yet; one that was retracted comes with its outputs."""
+        calls, asked = self.calls, len(o.tokens) - o.outputs
+        prompt, outputs = calls.ids(o.tokens[:asked]), calls.ids(o.tokens[asked:])
+        space = calls.namespace(o.namespace)
+        req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
+        req.strips_thinking = calls.parts.loaded.around.settings.strip_thinking_cache
+        return Running(req, len(o.tokens), o.tokens, o.namespace)
+
     # -- a request goes on
 
     def extend(self, o: op.ExtendRequest) -> Done | OutOfMemory:

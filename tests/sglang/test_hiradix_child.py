@@ -25,6 +25,7 @@ from typing import Any
 import attrs
 import pytest
 
+from hicache_impl.sglang.releases import ALWAYS, KNOWN, Range
 from hicache_model import operations as ops
 from hicache_model import outcomes
 from hicache_model.configuration import Configuration
@@ -87,11 +88,10 @@ def run_anyway(
     return [Step(_outcome(data["outcome"]), data["state"]) for data in answer]
 
 
-def releases() -> list[Any]:
-    """Test parameters: every release, those that are not FAST marked slow."""
-    from hicache_impl.sglang.releases import KNOWN
-
-    return [v if v in FAST else pytest.param(v, marks=pytest.mark.slow) for v in KNOWN]
+def releases(among: Range = ALWAYS) -> list[Any]:
+    """Test parameters: every release ``among`` these, those that are not FAST marked slow."""
+    known = [version for version in KNOWN if version in among]
+    return [v if v in FAST else pytest.param(v, marks=pytest.mark.slow) for v in known]
 
 
 def pages(size: int, *numbers: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hicache_impl.sglang.namespaces import KeyParts
-from hicache_impl.sglang.releases import Range
+from hicache_impl.sglang.releases import STRIPS_THINKING, Range
 from hicache_impl.sglang.requests import ArrayReq, KvReq, ListReq, SaltedReq, SizedReq
 from hicache_model import rules
 from hicache_model.dialects import Dialect
@@ -363,6 +363,34 @@ def test_a_request_gets_anothers_bytes_from_a_load_back_up_to_0_5_14(version: st
         assert completed["requests"] == {"0": "4 of 4, protected 4, at 1 2 3 9"}
 
 
+@pytest.mark.parametrize("version", releases(STRIPS_THINKING))
+@each_page
+class TestStrippedThinking:
+    """--strip-thinking-cache."""
+
+    def test_leaves_the_prompt_alone(self, version: str, page: int) -> None:
+        *_, ended = run(
+            version,
+            sizes(page, strip_thinking=True),
+            BeginRequest(0, pages(page, 1, 2), ALL),
+            *(DecodeRequest(0, token) for token in pages(page, 3)),
+            FinishRequest(0),
+        )
+        assert ended["device free"] == 6
+        assert ended.nodes.keys() == {"1 2"}
+
+    def test_frees_what_the_tree_got_before_a_retraction(self, version: str, page: int) -> None:
+        """The defect stripped-thinking, which no release of HiRadixCache is without."""
+        *_, ended = run_anyway(
+            version,
+            sizes(page, strip_thinking=True),
+            BeginRequest(0, pages(page, 1, 2), ALL, outputs=page),
+            FinishRequest(0),
+        )
+        assert ended["device free"] == 7
+        assert ended.nodes.keys() == {"1", "1 2"}
+
+
 # -- long runs -------------------------------------------------------------------------------------
 
 
@@ -418,13 +446,24 @@ def _draw(random: Random, page: int) -> Operation:
 # -- the request that the cache sees ---------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", [ListReq, ArrayReq, SizedReq, SaltedReq, KvReq])
+def test_a_request_that_thought_owns_its_prompt_where_thoughts_are_stripped(kind: Any) -> None:
+    req = kind("7", [1, 2], [3], KeyParts(None), 0)
+    req.computed(3)
+    assert req.owned() == 3
+    req.strips_thinking = True
+    assert req.owned() == 2
+    req.computed(1)
+    assert req.owned() == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "absent"),
     [
         (ListReq, ("get_fill_ids", "kv", "cache_salt", "effective_kv_committed_len")),
         (ArrayReq, ("fill_ids", "kv", "cache_salt", "effective_kv_committed_len")),
-        (SizedReq, ("fill_ids", "kv", "cache_salt", "pop_committed_kv_cache")),
-        (SaltedReq, ("fill_ids", "kv", "pop_committed_kv_cache")),
+        (SizedReq, ("fill_ids", "cache_salt", "pop_committed_kv_cache")),
+        (SaltedReq, ("fill_ids", "pop_committed_kv_cache")),
         (KvReq, ("fill_ids", "req_pool_idx", "cache_protected_len", "kv_committed_len")),
     ],
 )

@@ -286,6 +286,23 @@ class TestRequests:
         assert loaded.nodes == {"1 2": "device host lock=1", "1 2 3": "device lock=1"}
 
 
+@each_release
+@each_page
+class TestOutputs:
+    def test_go_at_the_end_where_thoughts_are_stripped(self, version: str, page: int) -> None:
+        script = BeginRequest(0, pages(page, 1, 2), 2 * page), DecodeRequest(0, 3 * page)
+        configuration = sizes(page, write_policy=BACK, strip_thinking=True)
+        *_, done = run(version, configuration, *script, FinishRequest(0), cache="unified")
+        assert (done.nodes, done["device free"]) == ({"1 2": "device D"}, 6)
+
+    def test_of_before_a_retraction_are_no_prompt(self, version: str, page: int) -> None:
+        again = BeginRequest(0, pages(page, 1, 2), 2 * page, outputs=page)
+        begun, done = play(version, page, BACK, again, FinishRequest(0))
+        assert begun["requests"] == {"0": f"{2 * page} of {2 * page}, protected {2 * page}, at 1 2"}
+        split = version in Range(since="0.5.20")
+        assert set(done.nodes) == ({"1", "1 2"} if split else {"1 2"})
+
+
 @pytest.mark.parametrize("version", [v for v in SOUND if v in TOUCHED])
 @each_page
 class TestWaitingPrefix:

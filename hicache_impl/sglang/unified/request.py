@@ -90,6 +90,7 @@ class Req:
         "session",
         "session_id",
         "skip_radix_cache_insert",
+        "strips_thinking",
         "swa_branching_seqlen",
         "swa_host_hit_length",
     )
@@ -105,7 +106,7 @@ class Req:
         self.swa_host_hit_length = self.mamba_host_hit_length = 0
         self.swa_branching_seqlen: int | None = None
         self.mamba_branching_seqlen: int | None = None
-        self.skip_radix_cache_insert = self.done = False
+        self.skip_radix_cache_insert = self.done = self.strips_thinking = False
         self.kv = Kv()
         self.last_node: Any = None
         self.prefix_len = self.extend_end = 0
@@ -119,7 +120,7 @@ class Req:
         self.home.kv_committed_len = self.kv.kv_allocated_len = length
 
     def fill(self, length: int) -> None:
-        """The first ``length`` prompt tokens are computed."""
+        """The first ``length`` tokens to prefill are computed."""
         self.extend_end = length
 
     def finished(self) -> bool:
@@ -139,11 +140,16 @@ class Req:
         self.kv.cache_protected_len = self.kv.cache_inserted_len = 0
 
     def owned_kv_len(self) -> int:
-        return int(self.home.kv_committed_len)
+        """Of one that thought its prompt alone, of others everything.
+
+        Req asks whether it has thought; one that has not has no more than its prompt here.
+        """
+        length = int(self.home.kv_committed_len)
+        return min(length, len(self.origin_input_ids)) if self.strips_thinking else length
 
     def effective_kv_committed_len(self) -> int:
         """What ``owned_kv_len`` is called up to 0.5.20."""
-        return int(self.home.kv_committed_len)
+        return self.owned_kv_len()
 
     def get_fill_ids(self) -> Any:
         return self.full_untruncated_fill_ids[: self.extend_end]
@@ -224,10 +230,10 @@ class PoppedReq(RowReq):
     __slots__ = ()
 
     def pop_committed_kv_cache(self) -> int:
-        return self.kv_committed_len
+        return self.owned_kv_len()
 
     def pop_overallocated_kv_cache(self) -> tuple[int, int]:
-        return self.kv_committed_len, self.kv_committed_len
+        return self.owned_kv_len(), self.kv_committed_len
 
 
 class FilledReq(PoppedReq):

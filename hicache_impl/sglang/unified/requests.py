@@ -46,10 +46,8 @@ class Scheduler(OneByOne):
 
     def begin(self, o: op.BeginRequest) -> Admitted | OutOfMemory:
         calls = self.calls
-        prompt, outputs = calls.ids(o.tokens), calls.ids(())
-        space = calls.namespace(o.namespace)
-        req = calls.ways.request(str(o.request), prompt, outputs, space, o.priority)
-        request = Running(req, len(o.tokens), o.tokens, o.namespace)
+        request = self._admitted(o)
+        req = request.req
         matched = calls.match_for(req, o.tokens[:-1], o.namespace)
         req.last_node = matched.last_device_node
         req.swa_branching_seqlen = getattr(matched, "swa_branching_seqlen", None)

@@ -213,6 +213,7 @@ class UnifiedFactory:
             origin=self.loaded.located.told_by,
             eviction_policies=releases.eviction_policies(version, releases.UNIFIED),
             host_may_be_smaller=releases.host_may_be_smaller(version),
+            strips_thinking=version in releases.STRIPS_THINKING,
             cache=self.loaded.cache,
             unobserved=UNOBSERVED[self.core],
             components=tuple(name for name, where in COMPONENTS_OF.items() if version in where),
