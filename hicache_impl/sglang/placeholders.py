@@ -111,16 +111,16 @@ def _new_pages(
     return int(pages.sum())
 
 
-def _page_hash(tokens: Any, prior: str | None = None, page_size: int = 1) -> list[str]:
+def _page_hash(tokens: Any, prior: bytes | None = None, page_size: int = 1) -> list[str]:
     """Chained digests of pages, in the place of ``get_native_hash`` (from 0.5.15)."""
     digests = []
     for start in range(0, len(tokens) - page_size + 1, page_size):
-        digest = hashlib.sha256(bytes.fromhex(prior) if prior else b"")
+        digest = hashlib.sha256(prior or b"")
         for token in tokens[start : start + page_size]:
             for part in token if isinstance(token, tuple) else (token,):
                 digest.update(int(part).to_bytes(4, "little"))
-        prior = digest.hexdigest()
-        digests.append(prior)
+        prior = digest.digest()
+        digests.append(prior.hex())
     return digests
 
 

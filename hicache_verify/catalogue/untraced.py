@@ -133,4 +133,44 @@ STALE_SOURCE = Untraced(
     upstream_test="stale_source.py",
 )
 
-UNTRACED: tuple[Untraced, ...] = (STRIPPED_THINKING, OVERWRITTEN_STATE, STALE_SOURCE)
+DROPPED = "        result = self.tree_core.drop_subtree_no_host(node_id)\n"
+
+HELD_BY_STORAGE = Untraced(
+    identifier="held-by-storage",
+    title="An eviction does not free what counts as evictable while the storage is slow",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.unified_radix_cache",
+        DROPPED,
+        DROPPED
+        + "        if not result.is_dropped and self.ongoing_backup:\n"
+        + "            self._drain_storage_control_queues_impl(\n"
+        + "                0, 0, len(self.ongoing_backup), 0, None, log_metrics=True\n"
+        + "            )\n"
+        + DROPPED.replace("  result", "      result"),
+    ),
+    story=(
+        "Under write_back with a storage backend each victim is copied to the host and from there "
+        "written to the storage, which holds the host copy until it has written it "
+        "(write_backup_storage). Storage that is slower than eviction so fills the host with "
+        "copies that cannot go. The next victim then finds no room, and drop_subtree_no_host is to "
+        "let it go without a copy; it declines where anything below the victim is held, and the "
+        "turns of a conversation lie below each other. The victim stays on the device, nobody uses "
+        "it, and evictable_size() counts it on. A prefill is admitted on what is free and "
+        "evictable together; its allocation then fails, and the scheduler ends with 'Out of "
+        "memory' (allocation.py). The log says 'subtree drop declined (node locked)' before. "
+        "Where the host is small it takes no slow storage: acknowledgements are taken between "
+        "evictions only, so that one eviction of more than the host holds fails alike. The same is "
+        "in 0.5.17 to 0.5.21 (seen on four of these), and in HiRadixCache from 0.5.15 on. The "
+        "patch waits for the acknowledgements that are due, as many on each rank, and tries again."
+    ),
+    upstream_test="held_by_storage.py",
+)
+
+UNTRACED: tuple[Untraced, ...] = (
+    STRIPPED_THINKING,
+    OVERWRITTEN_STATE,
+    STALE_SOURCE,
+    HELD_BY_STORAGE,
+)
