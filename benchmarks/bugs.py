@@ -120,6 +120,7 @@ def table(names: Sequence[str], seeds: int, cap: float, say: Callable[[str], Non
             bug.page_size,
             bug.eviction_policy,
             strip_thinking=bug.strip_thinking,
+            bigram=bug.bigram,
         )
         times = [(ours(bug, cell, seed, cap), peer(bug, cell, seed, cap)) for seed in range(seeds)]
         rows.append(row(bug, [mine for mine, _ in times], [its for _, its in times]))

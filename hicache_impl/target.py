@@ -25,8 +25,9 @@ class Description:
     host pool may be no larger than the device pool. ``cache`` is the kind of cache: ``hiradix`` or
     ``unified``. ``bug`` names what was planted in it, if something was. ``unobserved`` are the
     names, of hicache_model.observations, of what its snapshots do not show. ``components`` are the
-    components that it can be built with, and ``strips_thinking`` says whether it can be built with
-    ``strip_thinking``. ``members`` describe the caches of ``SideBySide``, by
+    components that it can be built with, ``strips_thinking`` says whether it can be built with
+    ``strip_thinking``, ``bigram`` whether with keys of pairs. ``members`` describe the caches of
+    ``SideBySide``, by
     name.
     """
 
@@ -40,6 +41,7 @@ class Description:
     unobserved: tuple[str, ...] = ()
     components: tuple[str, ...] = ("full",)
     strips_thinking: bool = False
+    bigram: bool = False
     members: Mapping[str, Description] = attrs.field(factory=dict, hash=False)
 
 

@@ -30,7 +30,8 @@ class Configuration:
     for the tree while it computes on: one for each ``state_chunk`` tokens of a forward pass over
     its prompt, and when it decodes at multiples of ``track_interval``; without, pages have one
     token. With ``strip_thinking`` (SGLang's --strip-thinking-cache, from 0.5.11 on) every request
-    thinks, and leaves nothing of what it decodes.
+    thinks, and leaves nothing of what it decodes. With ``bigram`` the keys of nodes are pairs of
+    neighbouring tokens (keys.py).
     Raises ValueError for sizes that no cache can have.
     """
 
@@ -52,6 +53,7 @@ class Configuration:
     state_chunk: int = fields.integer(1, least=1, most=1 << 20)
     track_interval: int = fields.integer(1, least=1, most=1 << 20)
     strip_thinking: bool = fields.flag(False)
+    bigram: bool = fields.flag(False)
 
     def __attrs_post_init__(self) -> None:
         sized = ("component_slots",) if self.component == "swa" else ()
@@ -68,7 +70,12 @@ class Configuration:
             raise ValueError(f"strip_thinking has no model with component {self.component}")
 
     def _refuse_for_mamba(self) -> None:
-        """What its states need (SGLang 0.5.23: arg_groups/mamba_hook.py, overrides.py)."""
+        """What its states need (SGLang 0.5.23: arg_groups/mamba_hook.py, overrides.py).
+
+        Its tree has keys of tokens whatever is_eagle says (unified_tree_core.py).
+        """
+        if self.bigram:
+            raise ValueError("with component mamba keys are tokens: leave out bigram")
         if self.io_backend != "direct":
             raise ValueError(
                 f"with component mamba io_backend has to be direct, and is {self.io_backend}"

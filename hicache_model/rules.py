@@ -11,7 +11,6 @@ from typing import Any
 from hicache_model import operations as ops
 from hicache_model.notes import Running
 from hicache_model.reference import STARTED_LOADS, Reference
-from hicache_model.snapshot import Path
 from hicache_model.tree import TreeNode
 
 
@@ -56,7 +55,9 @@ def _touch(reference: Reference, op: ops.Touch) -> str | None:
 def _insert(reference: Reference, op: ops.Insert) -> str | None:
     path = reference.tree.whole_pages(op.namespace, op.tokens)
     if not path.tokens:
-        return f"{len(op.tokens)} tokens are less than one page of {reference.page_size}"
+        count = len(op.tokens)
+        few = f"make {count - 1} pairs," if reference.tree.bigram else "are"
+        return f"{count} tokens {few} less than one page of {reference.page_size}"
     free = reference.allocatable()
     if len(path.tokens) > free:
         if reference.component.tokens_of_room() == 0:
@@ -102,7 +103,7 @@ def _held(
     holders: Callable[[Reference], Iterable[TreeNode]], taken_by: str
 ) -> Callable[[Reference, Any], str | None]:
     def rule(reference: Reference, op: ops.Unlock | ops.UnlockHost) -> str | None:
-        node = reference.tree.by_path.get(Path(op.namespace, op.tokens))
+        node = reference.tree.named(op.namespace, op.tokens)
         if node is None or node not in holders(reference):
             return f"no {taken_by} holds a node that ends exactly there"
         return None

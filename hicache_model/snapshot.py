@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
+from hicache_model.keys import Keys, tokens_of
+
 if TYPE_CHECKING:
     from attrs import frozen
 else:  # a type checker forbids changes; to forbid them at run time too makes each twice as dear
@@ -22,13 +24,16 @@ Slots = tuple[int, ...]
 
 
 class Path(NamedTuple):
-    """A node's name: its namespace and all tokens from the root to its end."""
+    """A node's name: its namespace and all tokens from the root to its end.
+
+    Where a cache has keys of pairs, ``tokens`` are the pairs (keys.py); as a text they are tokens.
+    """
 
     namespace: str | None
-    tokens: tuple[int, ...]
+    tokens: Keys
 
     def __str__(self) -> str:
-        text = f"[{', '.join(map(str, self.tokens))}]"
+        text = f"[{', '.join(map(str, tokens_of(self.tokens)))}]"
         return text if self.namespace is None else f"{self.namespace}:{text}"
 
     def order(self) -> tuple[str, tuple[int, ...]]:

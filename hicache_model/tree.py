@@ -14,9 +14,10 @@ import attrs
 
 from hicache_model.components.facts import Facts
 from hicache_model.dialects import Dialect
+from hicache_model.keys import Keys, keys_of
 from hicache_model.snapshot import Path
 
-Edge: TypeAlias = tuple[str | None, tuple[int, ...]]
+Edge: TypeAlias = tuple[str | None, Keys]
 
 
 @attrs.define(slots=True, eq=False)
@@ -64,9 +65,15 @@ class Tree:
     """
 
     def __init__(
-        self, page_size: int, dialect: Dialect, on_split: Callable[[TreeNode], None]
+        self,
+        page_size: int,
+        dialect: Dialect,
+        on_split: Callable[[TreeNode], None],
+        bigram: bool = False,
     ) -> None:
         self.page_size = page_size
+        self.bigram = bigram
+        self.unpaired = int(bigram)  # the last token of a list has no pair
         self.dialect = dialect
         self.on_split = on_split  # hears of every upper half
         self.clear()
@@ -87,9 +94,14 @@ class Tree:
         node.last_access = self.tick()
         self.touched.add(node)
 
+    def named(self, namespace: str | None, tokens: tuple[int, ...]) -> TreeNode | None:
+        """The node whose prefix is exactly ``tokens``."""
+        return self.by_path.get(Path(namespace, keys_of(tokens, bigram=self.bigram)))
+
     def whole_pages(self, namespace: str | None, tokens: tuple[int, ...]) -> Path:
-        """The path of ``tokens`` cut to whole pages."""
-        return Path(namespace, tokens[: len(tokens) // self.page_size * self.page_size])
+        """The path of ``tokens`` cut to whole pages of keys."""
+        keys = keys_of(tokens, bigram=True) if self.bigram else tokens
+        return Path(namespace, keys[: len(keys) // self.page_size * self.page_size])
 
     def edge(self, path: Path, start: int) -> Edge:
         """How the child that continues ``path`` at ``start`` is found: by its first page."""

@@ -230,8 +230,10 @@ def _bugs() -> Iterator[str]:
         yield "| --- | --- | --- | --- | ---: |\n"
         for bug in bugs:
             where = [", ".join(bug.write_policies), f"page size {bug.page_size}"]
-            stripped = ["thoughts stripped"] if bug.strip_thinking else []
-            cell = "; ".join([*where, bug.eviction_policy, *stripped])
+            where.append(bug.eviction_policy)
+            where += ["thoughts stripped"] if bug.strip_thinking else []
+            where += ["keys of pairs"] if bug.bigram else []
+            cell = "; ".join(where)
             yield (
                 f"| `{bug.identifier}` | {bug.sentence} | {bug.imitates} | {cell} | {bug.length} "
                 "|\n"

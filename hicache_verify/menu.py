@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 from hicache_model import operations as ops
 from hicache_model import rules
+from hicache_model.keys import tokens_of
 from hicache_model.reference import STARTED_LOADS, Reference
 from hicache_model.snapshot import Path
 
@@ -161,7 +162,27 @@ def _pages(model: Reference, chooser: Chooser, most: int) -> tuple[int, ...]:
 
 def _known_path(model: Reference, chooser: Chooser) -> Path | None:
     paths = model.tree.by_path
-    return _pick(chooser, list(paths)) if paths else None
+    return _spelled(model, _pick(chooser, list(paths))) if paths else None
+
+
+def _spelled(model: Reference, path: Path) -> Path:
+    """In tokens, as operations name a path: where keys are pairs, one more than it has keys."""
+    return Path(path.namespace, tokens_of(path.tokens)) if model.tree.bigram else path
+
+
+def _first_pages(model: Reference, chooser: Chooser, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """Cut somewhere, at a page."""
+    page, unpaired = model.page_size, model.tree.unpaired
+    pages = (len(tokens) - unpaired) // page
+    return tokens[: (1 + chooser.index(pages)) * page + unpaired]
+
+
+def _paired_anew(model: Reference, chooser: Chooser, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """Where keys are pairs, mostly one token more for the last; or another one at the end."""
+    if not model.tree.bigram or chooser.index(4) == 3:
+        return tokens
+    kept = tokens if chooser.index(2) else tokens[:-1]
+    return (*kept, _pick(chooser, ALPHABET))
 
 
 def _prefix(model: Reference, chooser: Chooser) -> Path:
@@ -169,14 +190,16 @@ def _prefix(model: Reference, chooser: Chooser) -> Path:
     known = _known_path(model, chooser)
     shape = chooser.index(10)
     if known is None or shape == 0:
-        return Path(_pick(chooser, NAMESPACES), _pages(model, chooser, MOST_PAGES))
+        namespace = _pick(chooser, NAMESPACES)
+        return Path(namespace, _paired_anew(model, chooser, _pages(model, chooser, MOST_PAGES)))
     tokens = known.tokens
-    if shape >= 7:  # cut somewhere, at a page
-        pages = len(tokens) // model.page_size
-        tokens = tokens[: (1 + chooser.index(pages)) * model.page_size]
+    if shape >= 7:
+        tokens = _first_pages(model, chooser, tokens)
     if shape in (4, 5, 6, 9):  # and go on
         tokens += _pages(model, chooser, 3)
-    most = MOST_PAGES * 2 * model.page_size
+    if shape == 3:
+        tokens = _paired_anew(model, chooser, tokens)
+    most = MOST_PAGES * 2 * model.page_size + model.tree.unpaired
     return Path(known.namespace, tokens[:most])
 
 
@@ -221,9 +244,10 @@ def _touch(model: Reference, chooser: Chooser) -> ops.Operation:
 def _insert(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
     if not model.write_back and chooser.index(2):
-        path = _without_host_copy(model, chooser) or path
+        other = _without_host_copy(model, chooser)
+        path = path if other is None else _spelled(model, other)
     room = model.allocatable() // (1 + chooser.index(2))  # half of it leaves some for a second use
-    tokens = path.tokens[: max(model.page_size, room)]
+    tokens = path.tokens[: max(model.page_size, room) + model.tree.unpaired]
     priority = chooser.index(4) if chooser.index(4) == 3 else 0
     tokens = _ragged(model, chooser, tokens)
     return ops.Insert(tokens, path.namespace, priority, chunked=chooser.index(8) == 7)
@@ -259,10 +283,10 @@ def _load_back(model: Reference, chooser: Chooser) -> ops.Operation | None:
         return None
     if chooser.index(2):
         evicted = _what_does_not_fit(model, evicted) or evicted
-    path = _pick(chooser, evicted)
+    path = _spelled(model, _pick(chooser, evicted))
     tokens = path.tokens
     if chooser.index(4) == 3:
-        tokens = tokens[: (1 + chooser.index(len(tokens) // model.page_size)) * model.page_size]
+        tokens = _first_pages(model, chooser, tokens)
     quota = chooser.index(1 + len(tokens)) if chooser.index(6) == 5 else None
     return ops.LoadBack(tokens, path.namespace, quota)
 
@@ -276,21 +300,21 @@ def _lock_host(model: Reference, chooser: Chooser) -> ops.Operation:
     path = _prefix(model, chooser)
     evicted = [node.path for node in model.tree.by_path.values() if not node.on_device]
     if evicted and chooser.index(2):
-        path = _pick(chooser, evicted)
+        path = _spelled(model, _pick(chooser, evicted))
     return ops.LockHost(path.tokens, path.namespace)
 
 
 def _unlock(model: Reference, chooser: Chooser) -> ops.Operation | None:
     if not model.locks:
         return None
-    path = _pick(chooser, model.locks).path
+    path = _spelled(model, _pick(chooser, model.locks).path)
     return ops.Unlock(path.tokens, path.namespace)
 
 
 def _unlock_host(model: Reference, chooser: Chooser) -> ops.Operation | None:
     if not model.host_locks:
         return None
-    path = _pick(chooser, model.pinned_nodes()).path
+    path = _spelled(model, _pick(chooser, model.pinned_nodes()).path)
     return ops.UnlockHost(path.tokens, path.namespace)
 
 

@@ -14,6 +14,7 @@ import attrs
 
 from hicache_impl.target import AnyFactory, SideBySide
 from hicache_model.configuration import Configuration
+from hicache_model.keys import tokens_of
 from hicache_model.observations import shown_like
 from hicache_model.operations import EvictDevice, EvictHost, Match, Operation
 from hicache_model.reference import Reference
@@ -224,7 +225,7 @@ def _evictions(model: Reference) -> Iterator[Operation]:
 def _lookups_and_evictions(model: Reference) -> Iterator[Operation]:
     """What is kept as a leaf, and has others below it that are younger, is the first victim."""
     for path in sorted(model.tree.by_path, key=lambda path: len(path.tokens)):
-        yield Match(path.tokens, path.namespace)
+        yield Match(tokens_of(path.tokens), path.namespace)
     yield from _evictions(model)
 
 

@@ -179,6 +179,8 @@ def refuse_unknown(target: Description, configuration: Configuration) -> None:
         raise BadTarget(
             f"{target.target} {target.release} cannot strip thoughts; SGLang can from 0.5.11 on"
         )
+    if configuration.bigram and not target.bigram:
+        raise BadTarget(f"{target.target} {target.release} cannot be run with keys of pairs")
 
 
 def _imported(name: str) -> AnyFactory:

@@ -45,6 +45,7 @@ def reaches(trace: Trace, goal: Goal) -> bool:
         configuration.page_size,
         configuration.eviction_policy,
         strip_thinking=configuration.strip_thinking,
+        bigram=configuration.bigram,
     )
     dialect = dialect_of(trace.release)
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect, (goal,))
@@ -67,6 +68,7 @@ def found(goal: Goal, release: str) -> Iterator[Trace]:
             1 if number % 2 else 2,
             "lru",
             strip_thinking=goal.where.strip_thinking,
+            bigram=goal.where.bigram,
         )
         if not goal.where.holds(cell, dialect):
             continue

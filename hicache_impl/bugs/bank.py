@@ -11,10 +11,11 @@ from hicache_impl.bugs.leaf_sets import LEAF_SETS
 from hicache_impl.bugs.locks import LOCKS
 from hicache_impl.bugs.memory import MEMORY
 from hicache_impl.bugs.ordering import ORDERING
+from hicache_impl.bugs.pairs import PAIRS
 from hicache_impl.bugs.splits import SPLITS
 from hicache_impl.bugs.transfers import TRANSFERS
 
-BUGS = (*LEAF_SETS, *LOCKS, *MEMORY, *TRANSFERS, *SPLITS, *ORDERING, *ANSWERS)
+BUGS = (*LEAF_SETS, *LOCKS, *MEMORY, *TRANSFERS, *SPLITS, *ORDERING, *ANSWERS, *PAIRS)
 BANK: Mapping[str, Bug] = {bug.identifier: bug for bug in BUGS}
 
 
@@ -46,5 +47,5 @@ def quick_under(write_policy: str) -> tuple[Bug, ...]:
         for bug in BANK.values()
         if bug.quick
         and write_policy in bug.write_policies
-        and (bug.page_size, bug.eviction_policy) == (1, "lru")
+        and (bug.page_size, bug.eviction_policy, bug.bigram) == (1, "lru", False)
     )

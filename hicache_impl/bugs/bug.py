@@ -34,10 +34,10 @@ class Bug:
     """``sentence`` says what is wrong, ``imitates`` which public bug it is like, and ``law`` what
     it breaks: a finding of it bears that name and no other.
 
-    It shows under each of ``write_policies`` with this page size, eviction policy and
-    ``strip_thinking``; the first one is where it is looked for. ``length`` is how many operations
-    the minimized trace has. ``quick`` says that in each of its cells a few hundred operations are
-    enough.
+    It shows under each of ``write_policies`` with this page size, eviction policy,
+    ``strip_thinking`` and ``bigram``; the first one is where it is looked for. ``length`` is how
+    many operations the minimized trace has. ``quick`` says that in each of its cells a few hundred
+    operations are enough.
     """
 
     identifier: str = attrs.field(validator=_check_identifier)
@@ -48,6 +48,7 @@ class Bug:
     page_size: int = 1
     eviction_policy: str = "lru"
     strip_thinking: bool = False
+    bigram: bool = False
     length: int
     quick: bool = False
     kinds: Kinds = attrs.field(factory=Kinds)

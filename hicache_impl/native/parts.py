@@ -52,7 +52,7 @@ class Parts:
 
 def make_parts(settings: Settings, kinds: Kinds) -> Parts:
     """Everything free, nothing cached."""
-    tree = kinds.tree(settings.page_size)
+    tree = kinds.tree(settings.page_size, settings.bigram)
     device_kv, host_kv = _buffers(settings)
     return Parts(
         settings,

@@ -198,7 +198,7 @@ class Scheduler:
     def _cache_unfinished(self, request: Running, *, chunked: bool) -> None:
         """Insert what is computed, take the cache's slots for it, and move the lock to its end."""
         length = self._insert(request, request.computed, chunked)
-        found = self._find(request.tokens[:length], request.namespace)
+        found = self._find(request.tokens[: request.computed], request.namespace)
         request.row[:length] = found.slots
         self.cache.lock(found.node)
         self.cache.unlock(request.anchor)
@@ -207,15 +207,15 @@ class Scheduler:
     def _left_by(self, request: Running) -> int:
         """How much a request that ends leaves to the cache; never less than is the cache's."""
         if self.cache.settings.strip_thinking:
-            return max(request.asked_length, request.protected)
+            return max(request.asked_length, request.protected + self.cache.tree.bigram)
         return request.computed
 
     def _insert(self, request: Running, most: int, chunked: bool) -> int:
         """Insert the whole pages of the first ``most`` tokens and free duplicates; returns their
         length.
         """
-        tokens = self.cache.tree.whole_pages(request.tokens[:most])
-        length = len(tokens)
+        tokens = request.tokens[:most]
+        length = self.cache.tree.length_in_pages(len(tokens))
         already = self.cache.insert(
             tokens, request.row[:length], request.namespace, request.priority, chunked
         )

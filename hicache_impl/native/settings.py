@@ -29,7 +29,8 @@ class Settings:
     node's counters. ``copies`` says when the bytes of a transfer move on a CPU: ``early``, when it
     is issued, or ``late``, when it completes; on a GPU they move when the stream gets there, after
     ``copy_delay`` clock cycles. With ``strip_thinking`` a request leaves nothing of what it decodes
-    to the cache.
+    to the cache. With ``bigram`` KV is found by pairs of neighbouring tokens, as a draft model
+    needs it: that of the last token stays its owner's.
     """
 
     device_slots: int
@@ -46,6 +47,7 @@ class Settings:
     copies: str = "early"
     copy_delay: int = 0
     strip_thinking: bool = False
+    bigram: bool = False
 
     def __attrs_post_init__(self) -> None:
         _check_page_size(self.page_size)

@@ -18,6 +18,7 @@ from hicache_impl.target import Description
 from hicache_model import operations as op
 from hicache_model.configuration import EVICTION_POLICIES, Configuration
 from hicache_model.fingerprint import fingerprints
+from hicache_model.keys import keys_of
 from hicache_model.outcomes import (
     Admitted,
     Done,
@@ -101,12 +102,12 @@ class NativeTarget:
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have."""
         cache = self.cache
-        tokens = cache.tree.whole_pages(o.tokens)
-        slots = cache.allocate(len(tokens))
+        count = cache.tree.length_in_pages(len(o.tokens))
+        slots = cache.allocate(count)
         if slots is None:
-            return OutOfMemory(len(tokens))
-        cache.parts.device_kv.stamp(slots, fingerprints(o.namespace, tokens))
-        already = cache.insert(tokens, slots, o.namespace, o.priority, o.chunked)
+            return OutOfMemory(count)
+        cache.parts.device_kv.stamp(slots, fingerprints(o.namespace, o.tokens[:count]))
+        already = cache.insert(o.tokens, slots, o.namespace, o.priority, o.chunked)
         cache.free(slots[:already])
         return Inserted(already)
 
@@ -150,7 +151,7 @@ class NativeTarget:
         return DONE
 
     def _unlock(self, o: op.Unlock) -> Done:
-        self.cache.unlock(_take(self._held.locks, o, "lock"))
+        self.cache.unlock(self._take(self._held.locks, o, "lock"))
         return DONE
 
     def _lock_host(self, o: op.LockHost) -> Done:
@@ -161,8 +162,16 @@ class NativeTarget:
         return DONE
 
     def _unlock_host(self, o: op.UnlockHost) -> Done:
-        self.cache.unpin_host(_take(self._held.pins, o, "pin"))
+        self.cache.unpin_host(self._take(self._held.pins, o, "pin"))
         return DONE
+
+    def _take(self, held: list[TreeNode], o: op.Unlock | op.UnlockHost, what: str) -> TreeNode:
+        """Remove and return a held node whose path is exactly what the operation names."""
+        wanted = Path(o.namespace, keys_of(o.tokens, bigram=self.configuration.bigram))
+        for index, node in enumerate(held):
+            if path_of_any(node) == wanted:
+                return held.pop(index)
+        raise KeyError(f"no {what} is held on {wanted}")
 
     # -- requests
 
@@ -191,15 +200,6 @@ class NativeTarget:
     def _retract(self, o: op.RetractRequest) -> Done:
         self.scheduler.retract(o.request)
         return DONE
-
-
-def _take(held: list[TreeNode], o: op.Unlock | op.UnlockHost, what: str) -> TreeNode:
-    """Remove and return a held node whose path is exactly what the operation names."""
-    wanted = Path(o.namespace, o.tokens)
-    for index, node in enumerate(held):
-        if path_of_any(node) == wanted:
-            return held.pop(index)
-    raise KeyError(f"no {what} is held on {wanted}")
 
 
 @attrs.frozen
@@ -234,6 +234,7 @@ class NativeFactory:
             eviction_policies=(*EVICTION_POLICIES, *self.own_policies),
             bug=self.bug,
             strips_thinking=True,
+            bigram=True,
         )
 
     def build(self, configuration: Configuration) -> NativeTarget:
@@ -256,4 +257,5 @@ def settings_for(configuration: Configuration, device: str) -> Settings:
         copies=configuration.copies,
         copy_delay=LATE_CYCLES if configuration.copies == "late" else 0,
         strip_thinking=configuration.strip_thinking,
+        bigram=configuration.bigram,
     )

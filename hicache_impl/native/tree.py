@@ -1,7 +1,8 @@
 """The radix tree over token prefixes: find, split, add and unlink nodes.
 
-A node is named by what lies on its edge. All lengths are tokens and whole pages. Time is a clock
-that ticks at every visit, so that no two nodes ever have the same time.
+A node is named by what lies on its edge. All lengths are tokens and whole pages; with ``bigram``
+they are pairs of neighbouring tokens, of which a list has one less. Time is a clock that ticks at
+every visit, so that no two nodes ever have the same time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Hashable
 from typing import TypeAlias
 
 from hicache_impl.native.pools import Slots, slots_of
+from hicache_model.keys import keys_of
 
 Tokens: TypeAlias = tuple[int, ...]
 
@@ -81,8 +83,9 @@ class RadixTree:
     The root holds nothing, is always on both tiers, and never locked.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, bigram: bool = False) -> None:
         self.page_size = page_size
+        self.bigram = bigram
         self.clear()
 
     def clear(self) -> None:
@@ -91,9 +94,15 @@ class RadixTree:
         self.root.device = self.root.host = slots_of(())
 
     def whole_pages(self, tokens: Tokens) -> Tokens:
-        """``tokens`` without the part of a page at their end."""
+        """What ``tokens`` are found by, without the part of a page at their end."""
+        if self.bigram:
+            tokens = keys_of(tokens, bigram=True)
         rest = len(tokens) % self.page_size
         return tokens[:-rest] if rest else tokens
+
+    def length_in_pages(self, count: int) -> int:
+        """Of how many tokens the tree takes the KV, where ``count`` follow one another."""
+        return max(0, count - self.bigram) // self.page_size * self.page_size
 
     def edge(self, namespace: str | None, tokens: Tokens, depth: int) -> Hashable:
         """Under what the child that continues ``tokens`` at ``depth`` is held."""

@@ -47,6 +47,7 @@ class Sizes(Protocol):
     state_grid: int
     track_grid: int
     strip_thinking: bool
+    bigram: bool
 
 
 @attrs.define(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Parts:
     req_to_token_pool: Any
     write_stream: Stream
     load_stream: Stream
+    bigram: bool = False
     component: ComponentParts | None = None
 
     @property
@@ -112,7 +114,7 @@ def build(loaded: Loaded, configuration: Sizes) -> Parts:
     start_afresh(loaded, configuration)
     pools = build_pools(loaded, configuration)
     cache = _cache(loaded, configuration, pools)
-    parts = parts_of(loaded, cache, cache.token_to_kv_pool_host, pools)
+    parts = parts_of(loaded, cache, cache.token_to_kv_pool_host, pools, configuration)
     finish(parts, configuration)
     return parts
 
@@ -146,7 +148,9 @@ def request_rows(loaded: Loaded, configuration: Sizes) -> Any:
     )
 
 
-def parts_of(loaded: Loaded, cache: Any, host_pool: Any, pools: Pools) -> Parts:
+def parts_of(
+    loaded: Loaded, cache: Any, host_pool: Any, pools: Pools, configuration: Sizes
+) -> Parts:
     controller, version = cache.cache_controller, loaded.version
     return Parts(
         loaded=loaded,
@@ -158,6 +162,7 @@ def parts_of(loaded: Loaded, cache: Any, host_pool: Any, pools: Pools) -> Parts:
         req_to_token_pool=pools.req_to_token_pool,
         write_stream=attrgetter(releases.WRITE_STREAM.of(version))(controller),
         load_stream=attrgetter(releases.LOAD_STREAM.of(version))(controller),
+        bigram=configuration.bigram,
     )
 
 
@@ -271,6 +276,7 @@ def init_params(loaded: Loaded, configuration: Sizes, pools: Pools, **more: Any)
         token_to_kv_pool_allocator=pools.allocator,
         page_size=configuration.page_size,
         eviction_policy=configuration.eviction_policy,
+        is_eagle=configuration.bigram,
         **more,
     )
 

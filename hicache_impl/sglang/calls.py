@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
+from hicache_impl.sglang.releases import Range
+from hicache_model.keys import Keys, tokens_of
+
+#: Where a key lists its pairs; later it has the tokens.
+LISTS_PAIRS = Range(before="0.5.11")
 
 
 class CommonCalls:
@@ -26,7 +32,22 @@ class CommonCalls:
         self._radix_key = loaded.module("mem_cache.radix_cache").RadixKey
 
     def key(self, tokens: Iterable[int], namespace: str | None) -> Any:
+        """As a scheduler gives it to a lookup: where pairs are wanted, the cache makes them."""
         return radix_key(self._radix_key, self.ids(tokens), self.namespace(namespace))
+
+    def node_key(self, keys: Keys, namespace: str | None) -> Any:
+        """As a node has it."""
+        tokens = tokens_of(keys)
+        key = self.key(tokens, namespace)
+        if self.parts.bigram:
+            key.is_bigram = True
+            if self.parts.loaded.version in LISTS_PAIRS:
+                key.token_ids = [*pairwise(tokens)]
+        return key
+
+    def length_in_pages(self, count: int) -> int:
+        """Of how many tokens a tree takes the KV, where ``count`` follow one another."""
+        return max(0, count - self.parts.bigram) // self.page_size * self.page_size
 
     def namespace(self, namespace: str | None) -> KeyParts:
         return parts_of(namespace, self.parts.loaded.version)

@@ -11,6 +11,7 @@ from hicache_impl.sglang.forward import Forward
 from hicache_impl.sglang.observe import Buffers
 from hicache_model import operations as op
 from hicache_model.configuration import Configuration
+from hicache_model.keys import keys_of
 from hicache_model.outcomes import (
     Done,
     Evicted,
@@ -124,7 +125,7 @@ class DrivenTarget(ABC):
 
     def _take(self, held: list[Any], o: op.Unlock | op.UnlockHost, what: str) -> Any:
         """Remove and return what holds a node whose path is exactly what the operation names."""
-        wanted = Path(o.namespace, o.tokens)
+        wanted = Path(o.namespace, keys_of(o.tokens, bigram=self.configuration.bigram))
         for index, one in enumerate(held):
             if self._observer.nodes.path(self._calls.held_node(one)) == wanted:
                 return held.pop(index)

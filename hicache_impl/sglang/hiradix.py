@@ -49,14 +49,14 @@ class HiRadixTarget(DrivenTarget):
     def _insert(self, o: op.Insert) -> Inserted | OutOfMemory:
         """The end of a request: its KV is in fresh slots, the cache takes what it does not have."""
         calls = self._calls
-        count = len(o.tokens) // calls.page_size * calls.page_size
+        count = calls.length_in_pages(len(o.tokens))
         if count == 0:
             return Inserted(0)
         fresh = calls.allocator.alloc(count)
         if fresh is None:
             return OutOfMemory(count)
-        tokens = o.tokens[:count]
-        self._device_kv.write(fresh, fingerprints(o.namespace, tokens))
+        tokens = o.tokens[: count + self.configuration.bigram]
+        self._device_kv.write(fresh, fingerprints(o.namespace, o.tokens[:count]))
         params = calls.base.InsertParams(
             key=calls.key(tokens, o.namespace),
             value=fresh,
@@ -95,6 +95,7 @@ class HiRadixFactory:
             eviction_policies=releases.eviction_policies(version),
             host_may_be_smaller=releases.host_may_be_smaller(version),
             strips_thinking=version in releases.STRIPS_THINKING,
+            bigram=True,
         )
 
     def build(self, configuration: Configuration) -> HiRadixTarget:

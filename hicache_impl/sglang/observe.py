@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeAlias
 import torch
 
 from hicache_impl.sglang.build import Parts, by_layer
-from hicache_impl.sglang.namespaces import namespace_of
+from hicache_impl.sglang.namespaces import keys_in, namespace_of
+from hicache_model.keys import Keys
 from hicache_model.snapshot import Node, Path, Request, SavedRequest, Slots, Snapshot, Transfer
 
 MIXED = -1
@@ -38,7 +39,7 @@ class Calls(Protocol):
     ways: Any
     page_size: int
 
-    def key(self, tokens: Iterable[int], namespace: str | None) -> Any: ...
+    def node_key(self, keys: Keys, namespace: str | None) -> Any: ...
 
     def child(self, node: Any, key: Any) -> Any: ...
 
@@ -295,9 +296,9 @@ class Nodes:
         real, done, tokens = self.cache.root_node, 0, path.tokens
         while real is not None and done < len(tokens):
             page = tokens[done : done + self.calls.page_size]
-            real = self.calls.child(real, self.calls.key(page, path.namespace))
+            real = self.calls.child(real, self.calls.node_key(page, path.namespace))
             if real is not None:
-                edge = tuple(real.key.token_ids)
+                edge = keys_in(real.key)
                 if edge != tokens[done : done + len(edge)]:
                     return None
                 done += len(edge)
@@ -307,7 +308,7 @@ class Nodes:
         """All tokens down to the end of this node, by its parents; also of a detached one."""
         parts, namespace, root = [], namespace_of(real.key), self.cache.root_node
         while real is not None and real is not root:
-            parts.append(real.key.token_ids)
+            parts.append(keys_in(real.key))
             real = real.parent
         return Path(namespace, tuple([token for part in reversed(parts) for token in part]))
 
@@ -339,7 +340,7 @@ def _counters(real: Any) -> tuple[Any, ...]:
 def named(before: Seen | None, real: Any, parent: Path | None) -> Seen:
     """An entry for a node that is new or hangs elsewhere; an equal path stays the same object."""
     above = parent.tokens if parent is not None else ()
-    path = Path(namespace_of(real.key), above + tuple(real.key.token_ids))
+    path = Path(namespace_of(real.key), above + keys_in(real.key))
     if before is not None and before.path == path:
         if before.key is real.key:
             before.parent = parent

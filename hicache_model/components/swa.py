@@ -106,17 +106,19 @@ class SlidingWindow(Auxiliary):
     def insert_length(self, running: Running) -> int:
         """To where the tree had full KV without a window, so that the next lookup may end there."""
         branch = running.branch
-        due = branch is not None and running.protected < branch <= running.computed
-        return branch if due and branch is not None else running.computed
+        if branch is None or branch <= running.protected:
+            return running.computed
+        needed = branch + self.reference.tree.unpaired
+        return min(needed, running.computed)
 
     def goes_on(self, running: Running) -> None:
-        self._give_back(running, self.insert_length(running) - 1)
+        self._give_back(running, self.insert_length(running) - self.reference.tree.unpaired - 1)
 
     def inserted_by(self, running: Running, path: Path) -> None:
         if running.branch is not None and len(path.tokens) == running.branch:
             running.branch = None
             if running.number in self.reference.requests:
-                self._give_back(running, running.computed - 1)
+                self._give_back(running, running.computed - self.reference.tree.unpaired - 1)
 
     def decodes(self, running: Running) -> None:
         if running.computed > running.prompt_length:

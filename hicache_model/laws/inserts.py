@@ -50,7 +50,7 @@ def _is_inserted(step: Step, path: Path) -> bool:
     """Whether an insert passed this node; of one within a request only what is new tells."""
     op = step.operation
     if isinstance(op, ops.Insert):
-        return is_on_path(path, Path(op.namespace, op.tokens))
+        return is_on_path(path, step.asked(op))
     return not any(_covers(old, path) for old in step.old_family.nodes.values())
 
 

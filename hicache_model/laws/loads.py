@@ -28,7 +28,7 @@ def _failed_step(step: Step) -> Iterator[Violation]:
     if Counter(step.after.transfers) - Counter(step.before.transfers):
         yield Violation("a refused load back left a transfer behind")
     assert isinstance(step.operation, ops.LoadBack)
-    asked = Path(step.operation.namespace, step.operation.tokens)
+    asked = step.asked(step.operation)
     for path, wanted in step.old_family.nodes.items():
         if wanted.evicted and is_on_path(path, asked) and path not in step.family.nodes:
             yield Violation(
@@ -57,7 +57,7 @@ def _within_quota(step: Step) -> Iterator[Violation]:
         return
     if step.before is None or op.quota is None or not outcome.tokens:
         return
-    asked, taken = Path(op.namespace, op.tokens), outcome.tokens
+    asked, taken = step.asked(op), outcome.tokens
     component = step.configuration.component != "full"
     if component:  # it may end before, and some tokens may have lacked the component alone
         asked = next(filter(None, step.after.transfers[-1].anchors), asked)

@@ -39,11 +39,8 @@ def _namespace_isolation(step: Step) -> Iterator[Violation]:
 def _longest_prefix(step: Step) -> Iterator[Violation]:
     if not isinstance(step.outcome, Matched) or not isinstance(step.operation, ops.Match):
         return
-    tokens = step.operation.tokens
-    asked = Path(
-        step.operation.namespace,
-        tokens[: len(tokens) // step.configuration.page_size * step.configuration.page_size],
-    )
+    page, (namespace, keys) = step.configuration.page_size, step.asked(step.operation)
+    asked = Path(namespace, keys[: len(keys) // page * page])
     due: list[int] = []
     on_path = [n for n in step.family.nodes.values() if is_on_path(n.path, asked)]
     on_path.sort(key=lambda n: len(n.path.tokens))

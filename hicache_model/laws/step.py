@@ -12,6 +12,7 @@ import attrs
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 from hicache_model.definitions import Family, is_on_path
+from hicache_model.keys import keys_of
 from hicache_model.observations import LOCKS
 from hicache_model.outcomes import Outcome
 from hicache_model.snapshot import Node, Path, Slots, Snapshot
@@ -41,6 +42,10 @@ class Step:
     """The dialect of that name: which halves of a split node keep its hits."""
     request_counts: str = "each_insert"
     """The dialect of that name: which inserts of a request count as hits."""
+
+    def asked(self, op: ops.Match | ops.Insert | ops.LoadBack) -> Path:
+        """The path of the keys that the operation's tokens make."""
+        return Path(op.namespace, keys_of(op.tokens, bigram=self.configuration.bigram))
 
     @cached_property
     def family(self) -> Family:

@@ -26,7 +26,7 @@ class CacheFacts:
         self.dialect = dialect
         self.page_size = configuration.page_size
         self.write_back = configuration.write_policy == "write_back"
-        self.tree = Tree(configuration.page_size, dialect, self._note_split)
+        self.tree = Tree(configuration.page_size, dialect, self._note_split, configuration.bigram)
         self._forget()
 
     def _forget(self) -> None:

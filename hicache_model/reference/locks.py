@@ -6,7 +6,6 @@ from hicache_model import operations as ops
 from hicache_model.components.facts import LOCK, PIN
 from hicache_model.outcomes import Done, Outcome
 from hicache_model.reference.lookup import Lookup
-from hicache_model.snapshot import Path
 from hicache_model.tree import TreeNode
 
 
@@ -21,7 +20,7 @@ class Locks(Lookup):
         return Done()
 
     def _op_unlock(self, op: ops.Unlock) -> Outcome:
-        node = self.tree.by_path[Path(op.namespace, op.tokens)]
+        node = self._named(op)
         self.locks.remove(node)
         self.let_go(node, LOCK)
         return Done()
@@ -37,12 +36,17 @@ class Locks(Lookup):
         return Done()
 
     def _op_unlock_host(self, op: ops.UnlockHost) -> Outcome:
-        node = self.tree.by_path[Path(op.namespace, op.tokens)]
+        node = self._named(op)
         pin = next(pin for pin in self.host_locks if pin.node is node)
         self.host_locks.remove(pin)
         self._pin(self.covered(pin), -1)
         self.component.unpin(node, PIN)
         return Done()
+
+    def _named(self, op: ops.Unlock | ops.UnlockHost) -> TreeNode:
+        node = self.tree.named(op.namespace, op.tokens)
+        assert node is not None
+        return node
 
     def pinned_nodes(self) -> list[TreeNode]:
         """The nodes that LockHost pinned, with repetition."""

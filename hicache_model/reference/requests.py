@@ -139,7 +139,7 @@ class Requests(Loads):
         had before and keeps for it.
         """
         if self.configuration.strip_thinking:
-            return max(running.asked_length, running.protected)
+            return max(running.asked_length, running.protected + self.tree.unpaired)
         return running.computed
 
     def _insert_running(self, running: Running, counted: int, most: int) -> Path:

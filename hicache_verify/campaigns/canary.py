@@ -125,10 +125,11 @@ class NotKept(Journal):
 def trusted(cell: Cell) -> Cell:
     """With lru in place of a policy that is the user's code, and may itself be what is wrong.
 
-    Full attention alone, which is all that our own cache has.
+    Full attention alone, which is all that our own cache has, with keys of tokens, with which it is
+    known how soon a canary is found.
     """
     policy = "lru" if is_own_name(cell.eviction_policy) else cell.eviction_policy
-    return attrs.evolve(cell, eviction_policy=policy, component="full")
+    return attrs.evolve(cell, eviction_policy=policy, component="full", bigram=False)
 
 
 def _as_it_is(case: Case, divergence: Divergence) -> Minimized:

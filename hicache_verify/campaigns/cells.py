@@ -29,10 +29,12 @@ class Cell:
     eviction_policy: str
     component: str = "full"
     strip_thinking: bool = False
+    bigram: bool = False
 
     def __str__(self) -> str:
         beside = "" if self.component == "full" else f", with {self.component}"
         beside += ", thoughts stripped" if self.strip_thinking else ""
+        beside += ", keys of pairs" if self.bigram else ""
         return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}{beside}"
 
 
@@ -48,6 +50,7 @@ class Selection:
     eviction_policies: tuple[str, ...] = ("lru",)
     component: str = "full"
     strip_thinking: bool = False
+    bigram: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.strip_thinking and self.component != "full":
@@ -58,6 +61,8 @@ class Selection:
         for size in self.page_sizes:
             if not 1 <= size <= MAX_PAGE_SIZE:
                 raise BadCell(f"page size {size} is not in 1..{MAX_PAGE_SIZE}")
+        if self.bigram and self.component == "mamba":
+            raise BadCell("with --component mamba keys are tokens: leave out --bigram")
 
     @property
     def own_policies(self) -> tuple[str, ...]:
@@ -74,7 +79,9 @@ class Selection:
         (component,) = _choose("component", (self.component,), target.components, release)
         if self.strip_thinking and not target.strips_thinking:
             raise BadCell(f"{target.target} {target.release} cannot strip thoughts")
-        beside = (component,), (self.strip_thinking,)
+        if self.bigram and not target.bigram:
+            raise BadCell(f"{target.target} {target.release} has no keys of pairs (--bigram)")
+        beside = (component,), (self.strip_thinking,), (self.bigram,)
         product = itertools.product(write, self.page_sizes, eviction, *beside)
         cells = tuple(itertools.starmap(Cell, product))
         if not 0 < len(cells) <= MAX_CELLS:

@@ -51,7 +51,7 @@ class Hunted:
 def plan_for(bug: Bug, seed: int, budget: float) -> Plan:
     """The fast source in the cell where the bug shows, up to the first divergence."""
     cell = (bug.write_policies[0],), (bug.page_size,), (bug.eviction_policy,)
-    selection = Selection(*cell, strip_thinking=bug.strip_thinking)
+    selection = Selection(*cell, strip_thinking=bug.strip_thinking, bigram=bug.bigram)
     return Plan(
         spec=TargetSpec(NATIVE, bug=bug.identifier),
         selection=selection,

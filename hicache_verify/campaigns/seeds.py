@@ -19,5 +19,7 @@ def derive(seed: int, cell: Cell, source: str, stretch: int, lane: int = 0) -> i
         parts.append(cell.component)
     if cell.strip_thinking:
         parts.append("strip_thinking")
+    if cell.bigram:
+        parts.append("bigram")
     text = "|".join(map(str, (*parts, lane) if lane else parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> (64 - BITS)

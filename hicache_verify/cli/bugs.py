@@ -103,6 +103,7 @@ def _data(bug: Bug) -> dict[str, Any]:
         "page_size": bug.page_size,
         "eviction_policy": bug.eviction_policy,
         "strip_thinking": bug.strip_thinking,
+        "bigram": bug.bigram,
     }
 
 

@@ -13,6 +13,7 @@ from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
     Seconds,
+    bigram_option,
     comma_list,
     component_option,
     cores,
@@ -56,6 +57,7 @@ def _extras(ctx: click.Context, param: click.Parameter, value: str | None) -> tu
 @page_size_option
 @component_option
 @strip_thinking_option
+@bigram_option
 @click.option(
     "--depth",
     type=click.IntRange(1, 50),
@@ -131,6 +133,7 @@ def _asked(
     page_size: tuple[int, ...],
     component: str,
     strip_thinking: bool,
+    bigram: bool,
     device_slots: int | None,
     host_slots: int | None,
     budget: float,
@@ -139,7 +142,7 @@ def _asked(
 ) -> Explorations:
     from hicache_verify.exploration.exploring import Explorations
 
-    cells = selection(write_policy, page_size, eviction_policy, component, strip_thinking)
+    cells = selection(write_policy, page_size, eviction_policy, component, strip_thinking, bigram)
     try:
         return Explorations(
             target_spec(asked),

@@ -135,6 +135,12 @@ strip_thinking_option = click.option(
     help="As in servers with --strip-thinking-cache, where every request thinks (0.5.11 on).",
 )
 
+bigram_option = click.option(
+    "--bigram",
+    is_flag=True,
+    help="Keys are pairs of neighbouring tokens, as with EAGLE speculative decoding (is_eagle).",
+)
+
 workers_option = click.option(
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),

@@ -28,6 +28,7 @@ FIXED: dict[str, Callable[[Plan], Any]] = {
     "eviction_policy": lambda plan: plan.selection.eviction_policies,
     "component": lambda plan: plan.selection.component,
     "strip_thinking": lambda plan: plan.selection.strip_thinking,
+    "bigram": lambda plan: plan.selection.bigram,
     "examples": lambda plan: plan.examples,
     "seed": lambda plan: plan.seed,
     "first": lambda plan: plan.first,

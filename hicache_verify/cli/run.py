@@ -16,6 +16,7 @@ from hicache_verify.cli.options import (
     CONTEXT,
     Asked,
     Seconds,
+    bigram_option,
     comma_list,
     component_option,
     cores,
@@ -60,6 +61,7 @@ SOURCES = {
 @page_size_option
 @component_option
 @strip_thinking_option
+@bigram_option
 @click.option(
     "--eviction-policy",
     callback=comma_list,
@@ -132,6 +134,7 @@ def run(
     page_size: tuple[int, ...],
     component: str,
     strip_thinking: bool,
+    bigram: bool,
     eviction_policy: tuple[str, ...],
     examples: int | None,
     budget: float | None,
@@ -157,7 +160,9 @@ def run(
         budget = DEFAULT_BUDGET
     plan = Plan(
         spec=target_spec(with_own_policy(asked, eviction_policy)),
-        selection=selection(write_policy, page_size, eviction_policy, component, strip_thinking),
+        selection=selection(
+            write_policy, page_size, eviction_policy, component, strip_thinking, bigram
+        ),
         seed=seed,
         examples=examples,
         budget=budget,
@@ -179,11 +184,12 @@ def selection(
     eviction: tuple[str, ...],
     component: str = "full",
     strip_thinking: bool = False,
+    bigram: bool = False,
 ) -> Selection:
     from hicache_verify.campaigns.cells import BadCell, Selection
 
     try:
-        return Selection(write_policies, page_sizes, eviction, component, strip_thinking)
+        return Selection(write_policies, page_sizes, eviction, component, strip_thinking, bigram)
     except BadCell as error:
         raise click.UsageError(str(error)) from error
 

@@ -15,6 +15,7 @@ from hicache_verify.cli.options import (
     CONTEXT,
     MOST_WORKERS,
     Seconds,
+    bigram_option,
     comma_list,
     component_option,
     cores,
@@ -62,6 +63,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
 )
 @page_size_option
 @component_option
+@bigram_option
 @click.option(
     "--budget",
     type=Seconds(),
@@ -102,6 +104,7 @@ def sweep(
     write_policy: tuple[str, ...],
     page_size: tuple[int, ...],
     component: str,
+    bigram: bool,
     budget: float,
     seed: int,
     workers: int | None,
@@ -119,10 +122,12 @@ def sweep(
     from hicache_verify.sweep.sweeping import Campaigns
     from hicache_verify.sweep.sweeping import sweep as swept
 
-    wanted = selection(write_policy, page_size, ("lru",), component)
+    wanted = selection(write_policy, page_size, ("lru",), component, bigram=bigram)
     cells = _cells(releases, CACHES[cache], tree_cores, wanted.write_policies)
     refuse_unwritable(out)
-    asked = Asked(budget, seed, component=component, page_sizes=wanted.page_sizes)
+    asked = Asked(
+        budget, seed, component=component, page_sizes=wanted.page_sizes, bigram=wanted.bigram
+    )
     record = _record(out, asked, resume)
     explore = Campaigns(out, asked, cores() if workers is None else workers)
     done: list[CellDone] = []
@@ -183,8 +188,9 @@ def _record(out: Path, asked: Asked, resume: bool) -> Record:
 def _beside(asked: Asked) -> str:
     """The options that are not at their default."""
     sizes = ",".join(map(str, asked.page_sizes))
+    pages = "" if sizes == "1" else f" --page-size {sizes}"
     component = "" if asked.component == "full" else f" --component {asked.component}"
-    return component if sizes == "1" else f" --page-size {sizes}{component}"
+    return f"{pages}{component}{' --bigram' * asked.bigram}"
 
 
 def _say(done: CellDone, as_json: bool) -> None:

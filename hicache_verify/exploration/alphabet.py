@@ -12,6 +12,7 @@ from typing import Any
 
 from hicache_model import operations as ops
 from hicache_model import rules
+from hicache_model.keys import tokens_of
 from hicache_model.operations import Operation
 from hicache_model.reference import Reference
 from hicache_verify.exploration.bound import Bound, Operations
@@ -53,7 +54,7 @@ def _of_tokens(
         yield ops.Match(tokens, namespace)
         if "requests" in bound.extras:
             yield ops.Touch(tokens, namespace)
-    if sum(shared for _, shared in found) == len(tokens):
+    if sum(shared for _, shared in found) == len(tokens) - model.tree.unpaired:
         if not found[-1][0].on_device:
             yield ops.LoadBack(tokens, namespace)
         if "locks" in bound.extras:
@@ -109,9 +110,9 @@ def _transfers(model: Reference) -> Iterator[Operation]:
 
 def _held(model: Reference) -> Iterator[Operation]:
     for node in dict.fromkeys(model.locks):
-        yield ops.Unlock(node.path.tokens, node.path.namespace)
+        yield ops.Unlock(tokens_of(node.path.tokens), node.path.namespace)
     for node in dict.fromkeys(model.pinned_nodes()):
-        yield ops.UnlockHost(node.path.tokens, node.path.namespace)
+        yield ops.UnlockHost(tokens_of(node.path.tokens), node.path.namespace)
 
 
 def _of_requests(model: Reference, bound: Bound, path: Operations) -> Iterator[Operation]:
@@ -137,13 +138,17 @@ def _of_requests(model: Reference, bound: Bound, path: Operations) -> Iterator[O
 
 
 def _token_lists(model: Reference, bound: Bound, path: Operations) -> Iterator[tuple[int, ...]]:
-    """Lists of whole pages up to the device's size, each page one id; ids appear in order."""
-    appeared = _appeared(path)
+    """Lists of whole pages up to the device's size, each page one id; ids appear in order.
+
+    Where keys are pairs, with a token more: that of the last pair.
+    """
+    appeared, unpaired = _appeared(path), model.tree.unpaired
     most = model.configuration.device_slots // model.page_size
     for length in range(1, most + 1):
-        for pages in product(range(1, bound.tokens + 1), repeat=length):
-            if _in_order_of_appearance(pages, appeared):
-                yield tuple(page for page in pages for _ in range(model.page_size))
+        for ids in product(range(1, bound.tokens + 1), repeat=length + unpaired):
+            if _in_order_of_appearance(ids, appeared):
+                pages = tuple(page for page in ids[:length] for _ in range(model.page_size))
+                yield pages + ids[length:]
 
 
 def _appeared(path: Operations) -> int:

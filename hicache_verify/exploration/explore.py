@@ -114,9 +114,10 @@ class Exploration:
         c = self.configuration
         ids = "1 token id" if self.bound.tokens == 1 else f"{self.bound.tokens} token ids"
         stripped = ", thoughts stripped" if c.strip_thinking else ""
+        pairs = ", keys of pairs" if c.bigram else ""
         scope = (
             f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, page size "
-            f"{c.page_size}, {c.write_policy}, {c.eviction_policy}{stripped} "
+            f"{c.page_size}, {c.write_policy}, {c.eviction_policy}{stripped}{pairs} "
             f"({', '.join(self.bound.alphabet)})"
         )
         if self.found:

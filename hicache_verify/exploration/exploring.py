@@ -51,11 +51,11 @@ class Explorations:
             self._refuse_too_many(configuration.device_slots // size)
 
     def _refuse_too_many(self, pages: int) -> None:
-        """Every list of pages is inserted in every state."""
+        """Every list of pages, with a token more for the last pair, is inserted in every state."""
         ids, lists, length = self.bound.tokens, 0, 0
         while length < pages and lists <= MOST_LISTS:
             length += 1
-            lists += ids**length
+            lists += ids ** (length + self.selection.bigram)
         if lists > MOST_LISTS:
             raise ValueError(
                 f"{ids} token ids on a device of {pages} pages make more than {MOST_LISTS:,} lists "
@@ -71,6 +71,7 @@ class Explorations:
             device_slots=DEVICE_PAGES * cell.page_size if device is None else device,
             host_slots=HOST_PAGES * cell.page_size if host is None else host,
             strip_thinking=cell.strip_thinking,
+            bigram=cell.bigram,
         )
         if cell.component == "full":
             return configuration

@@ -7,6 +7,7 @@ from hicache_verify.goals import (
     holders,
     loads,
     open_transfers,
+    pairs,
     requests,
     shapes,
     splits,
@@ -27,6 +28,7 @@ GROUPS: dict[str, tuple[Goal, ...]] = {
     "requests": requests.GOALS,
     "requests that wait": waiting.GOALS,
     "requests that think": thinking.GOALS,
+    "keys of pairs": pairs.GOALS,
 }
 GOALS: tuple[Goal, ...] = tuple(goal for group in GROUPS.values() for goal in group)
 

@@ -27,7 +27,8 @@ class Where:
     """Where a goal can be reached: write policies, a least page size, one value of a dialect.
 
     ``eviction_policy`` and ``component`` are the only ones that it can be reached with; None for
-    any. ``strip_thinking`` says that it takes a cache that strips thoughts.
+    any. ``strip_thinking`` says that it takes a cache that strips thoughts, ``bigram`` that it
+    takes one with keys of pairs.
     """
 
     write_policies: tuple[str, ...] = WRITE_POLICIES
@@ -36,6 +37,7 @@ class Where:
     eviction_policy: str | None = None
     component: str | None = None
     strip_thinking: bool = False
+    bigram: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.write_policies or not set(self.write_policies) <= set(WRITE_POLICIES):
@@ -51,6 +53,7 @@ class Where:
             and self.eviction_policy in (None, cell.eviction_policy)
             and self.component in (None, cell.component)
             and self.strip_thinking <= cell.strip_thinking
+            and self.bigram <= cell.bigram
             and getattr(dialect, name) == value
         )
 
@@ -64,6 +67,8 @@ class Where:
             words.append(f"component {self.component}")
         if self.strip_thinking:
             words.append("thoughts stripped")
+        if self.bigram:
+            words.append("keys of pairs")
         if self.dialect is not None:
             words.append(f"{self.dialect[0]}: {self.dialect[1]}")
         return "; ".join(words) or "everywhere"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hicache_model import operations as ops
-from hicache_model.snapshot import Path
 from hicache_verify.goals.goal import Goal, some_child, some_node
 from hicache_verify.goals.moment import Moment
 
@@ -11,13 +10,13 @@ from hicache_verify.goals.moment import Moment
 def _still_locked(moment: Moment) -> bool:
     op = moment.operation
     assert isinstance(op, ops.Unlock)
-    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.locks)
+    return moment.model.tree.named(op.namespace, op.tokens) in moment.model.locks
 
 
 def _still_pinned(moment: Moment) -> bool:
     op = moment.operation
     assert isinstance(op, ops.UnlockHost)
-    return any(node.path == Path(op.namespace, op.tokens) for node in moment.model.pinned_nodes())
+    return moment.model.tree.named(op.namespace, op.tokens) in moment.model.pinned_nodes()
 
 
 def _both_tiers(moment: Moment) -> bool:

@@ -94,6 +94,8 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
     """Why an operation cannot be said here, as the beginning of a sentence."""
     if trace.configuration.component != "full":
         return "A component beside full attention has no form in plain calls"
+    if trace.configuration.bigram:
+        return "A cache with keys of pairs has no form in plain calls"
     if parts_of(getattr(op, "namespace", None), trace.release).cache_salt is not None:
         return "A cache_salt has no form in plain calls"
     if type(op) in form.lacks:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from hicache_model import outcomes
 from hicache_model.configuration import Configuration
+from hicache_model.keys import tokens_of
 from hicache_model.operations import Operation, describe
 from hicache_model.outcomes import Outcome
 from hicache_model.snapshot import Node, Path, Snapshot
@@ -27,7 +28,11 @@ def shorten(text: str, width: int) -> str:
 
 
 def tokens_text(tokens: Sequence[int], width: int = 60) -> str:
-    """``[1, 2, 3]``; long lists lose their middle: ``[1, 2, … 96 more …, 99, 100]``."""
+    """``[1, 2, 3]``; long lists lose their middle: ``[1, 2, … 96 more …, 99, 100]``.
+
+    Pairs are shown as the tokens that make them.
+    """
+    tokens = tokens_of(tuple(tokens))
     text = f"[{', '.join(map(str, tokens))}]"
     kept = len(tokens) // 2
     while len(text) > width and kept > 1:
@@ -168,6 +173,8 @@ def configuration_text(configuration: Configuration) -> str:
         f"GPU {configuration.device_slots} slots",
         f"host {configuration.host_slots} slots",
     ]
+    if configuration.bigram:
+        words.append("keys of pairs")
     if configuration.load_back_threshold != 1:
         words.append(f"load-back threshold {configuration.load_back_threshold}")
     default = Configuration()

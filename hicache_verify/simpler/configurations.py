@@ -14,6 +14,7 @@ from hicache_verify.trace import Trace
 
 #: What nobody has to think about.
 PLAIN: dict[str, Any] = {
+    "bigram": False,
     "page_size": 1,
     "layers": 1,
     "copies": "early",

@@ -60,6 +60,7 @@ def draw_configuration(
         requests=3,
         context_length=16 * page,
         strip_thinking=cell.strip_thinking,
+        bigram=cell.bigram,
     )
     return (
         configuration if cell.component == "full" else _with_component(configuration, cell, chooser)

@@ -31,7 +31,7 @@ DONE = (AGREES, DIVERGES, DOES_NOT_LOAD)
 @attrs.frozen
 class Asked:
     """Seconds for each cell of the table, and what all of them have in common: the seed, what is
-    cached beside full attention, and the tokens of a page.
+    cached beside full attention, the tokens of a page, and whether keys are pairs.
     """
 
     budget: float
@@ -39,6 +39,7 @@ class Asked:
     format: int = FORMAT
     component: str = "full"
     page_sizes: tuple[int, ...] = (1,)
+    bigram: bool = False
 
 
 @attrs.frozen

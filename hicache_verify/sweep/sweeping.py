@@ -61,7 +61,10 @@ class Campaigns:
         plan = Plan(
             spec=cell.spec,
             selection=Selection(
-                (cell.write_policy,), self._asked.page_sizes, component=self._asked.component
+                (cell.write_policy,),
+                self._asked.page_sizes,
+                component=self._asked.component,
+                bigram=self._asked.bigram,
             ),
             seed=self._asked.seed,
             budget=self._asked.budget,

@@ -71,6 +71,7 @@ def cell_of(bug: Bug, write_policy: str | None = None) -> Cell:
         bug.page_size,
         bug.eviction_policy,
         strip_thinking=bug.strip_thinking,
+        bigram=bug.bigram,
     )
 
 

@@ -61,6 +61,7 @@ MEAN = {
     "new-leaf-is-not-backed-up": 4,
     "lookup-reads-another-namespace": 668,
     "lookup-answers-from-memory": 126,
+    "unpaired-token-is-given-away": 64,
 }
 
 SEEDS, FEW = 20, 3

@@ -231,7 +231,7 @@ WRONG_CONFIGURATIONS = [
         else (None, 3, True, "LRU", "", "write-back", [])
     )
     if not (field.name == "state_buffers" and value == 0 and type(value) is int)
-    if not (field.name == "strip_thinking" and value is True)
+    and not (str(field.type) == "bool" and value is True)
 ]
 
 

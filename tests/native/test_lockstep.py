@@ -20,13 +20,15 @@ from hicache_verify.sources.examples import draw_plan
 EXAMPLES = 40
 
 
+@pytest.mark.parametrize("bigram", [False, True], ids=["tokens", "pairs"])
 @pytest.mark.parametrize("eviction_policy", ["lru", "slru", "priority", "tlru"])
 @pytest.mark.parametrize("page_size", [1, 4, 16])
 @pytest.mark.parametrize("write_policy", WRITE_POLICIES)
 def test_it_agrees_with_the_model_after_every_operation(
-    write_policy: str, page_size: int, eviction_policy: str
+    write_policy: str, page_size: int, eviction_policy: str, bigram: bool
 ) -> None:
-    cell, factory = Cell(write_policy, page_size, eviction_policy), NativeFactory()
+    cell = Cell(write_policy, page_size, eviction_policy, bigram=bigram)
+    factory = NativeFactory()
     for number in range(EXAMPLES):
         chooser = RandomChooser(Random(f"native/{cell}/{number}"))
         plan = draw_plan(cell, factory.description, chooser)

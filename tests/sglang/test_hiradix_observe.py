@@ -94,6 +94,7 @@ class _Real(SimpleNamespace):
 class _Key:
     def __init__(self, token_ids: tuple[int, ...]) -> None:
         self.token_ids, self.extra_key = list(token_ids), None
+        self.is_bigram = False
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -111,7 +112,7 @@ def tree() -> Any:
     calls = SimpleNamespace(
         cache=cache,
         page_size=1,
-        key=lambda tokens, namespace: _Key(tokens),
+        node_key=lambda keys, namespace: _Key(keys),
         child=lambda node, key: node.children.get(key.token_ids[0]),
     )
     return SimpleNamespace(cache=cache, upper=upper, lower=lower, nodes=Nodes(calls))

@@ -69,6 +69,7 @@ def follow(configuration: Configuration, release: str, *operations: ops.Operatio
         configuration.page_size,
         configuration.eviction_policy,
         strip_thinking=configuration.strip_thinking,
+        bigram=configuration.bigram,
     )
     dialect = Dialect.of(release, default_cache(release))
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect)

@@ -111,6 +111,9 @@ def test_a_cell_that_was_interrupted_is_run_again(tmp_path: Path) -> None:
     assert swept(tmp_path, lambda cell: BROKEN, OLD) == [BROKEN]
 
 
+NO_PAIRS = b'"bigram": false}}'
+
+
 def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> None:
     swept(tmp_path, lambda cell: FINE, NEW)
     whole = (tmp_path / NAME).read_bytes()
@@ -125,7 +128,8 @@ def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> 
         (b"[]", "not a line of a sweep"),
         (b"{", "not JSON"),
         (
-            b'{"sweep": {"budget": 4, "seed": 0, "format": 2, "component": "", "page_sizes": []}}',
+            b'{"sweep": {"budget": 4, "seed": 0, "format": 2, "component": "", "page_sizes": [], '
+            + NO_PAIRS,
             "format 2 is not known",
         ),
         (b'{"sweep": {"budget": NaN, "seed": 0, "format": 1}}', "NaN"),

@@ -59,7 +59,7 @@ def build(loaded: Loaded, configuration: Sizes, core: str = PYTHON_CORE) -> Part
     cache.init_hicache(server_args, params)
     refuse_other_core(loaded.version, cache, core)
     host_pool = cache.host_pool_group.anchor_entry.host_pool
-    parts = common.parts_of(loaded, cache, host_pool, pools)
+    parts = common.parts_of(loaded, cache, host_pool, pools, configuration)
     if beside:
         parts = beside.with_component(parts, kinds, configuration)
     common.finish(parts, configuration)

@@ -8,13 +8,14 @@ end never changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
 
 from hicache_impl.sglang.namespaces import namespace_of
 from hicache_impl.sglang.observe import slots_of
+from hicache_model.keys import Keys, keys_of
 from hicache_model.snapshot import Path, Slots
 
 #: Ids that one operation may mint and take out of the tree again.
@@ -27,7 +28,7 @@ class Entry:
 
     device: Slots | None
     host: Slots | None
-    edge: tuple[int, ...] | None
+    edge: Keys | None
 
     @property
     def length(self) -> int:
@@ -37,8 +38,11 @@ class Entry:
 class Names:
     """``entries`` are the nodes in the tree, by id; ``paths`` names them, and those that left."""
 
-    def __init__(self, core: Any, component: int, page_size: int) -> None:
-        self.core, self.page_size = core, page_size
+    def __init__(
+        self, core: Any, component: int, length_in_pages: Callable[[int], int], bigram: bool
+    ) -> None:
+        self.core, self.bigram = core, bigram
+        self._length_in_pages = length_in_pages
         self.entries: dict[int, Entry] = {}
         self.paths: dict[int, Path] = {}
         self.numbers: dict[Path, int] = {}
@@ -95,7 +99,8 @@ class Names:
         device = None if value is None else slots_of(value)
         if spec is None:
             return Entry(device, None, None)
-        return Entry(device, slots_of(spec.host_value), tuple(spec.token_ids))
+        edge = keys_of(tuple(spec.token_ids), bigram=self.bigram)
+        return Entry(device, slots_of(spec.host_value), edge)
 
     # -- naming
 
@@ -116,9 +121,10 @@ class Names:
     def _ended(self, key: Any, step: Any) -> Any:
         if step.result is not None:
             tokens = tuple(key.token_ids)
-            length = len(tokens) // self.page_size * self.page_size
+            length = self._length_in_pages(len(tokens))
             if length:
-                path = Path(namespace_of(key), tokens[:length])
+                keys = keys_of(tokens, bigram=self.bigram)
+                path = Path(namespace_of(key), keys[:length])
                 self.paths[step.result.last_device_node] = path
         return step
 

@@ -133,14 +133,14 @@ class UnifiedTarget(DrivenTarget):
         hits before.
         """
         calls = self._calls
-        count = len(o.tokens) // calls.page_size * calls.page_size
+        count = calls.length_in_pages(len(o.tokens))
         if count == 0:
             return Inserted(0)
         fresh, state = calls.fresh_slots(count), calls.fresh_state()
         if fresh is None or state is None:
             return OutOfMemory(count)
-        tokens = o.tokens[:count]
-        values = fingerprints(o.namespace, tokens)
+        tokens = o.tokens[: count + self.configuration.bigram]
+        values = fingerprints(o.namespace, o.tokens[:count])
         self._device_kv.write(fresh, values)
         calls.write_component(fresh, values)
         for slot in state.values():
@@ -215,6 +215,7 @@ class UnifiedFactory:
             host_may_be_smaller=releases.host_may_be_smaller(version),
             strips_thinking=version in releases.STRIPS_THINKING,
             cache=self.loaded.cache,
+            bigram=True,
             unobserved=UNOBSERVED[self.core],
             components=tuple(name for name, where in COMPONENTS_OF.items() if version in where),
         )
