@@ -85,6 +85,8 @@ _LOOKUPS: dict[str, tuple[str, ...]] = {
 _WAYS = (
     Way("token_ids", "list(tokens)", Range(before="0.5.13")),
     Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
+    Way("free", "free(row[start:end])", Range(before="0.5.17")),
+    Way("free", "free_segment(row[start:end], start_pos=start)", Range(since="0.5.17")),
     Way("settings", "server_args", Range(before="0.5.16")),
     Way("settings", "context", Range(since="0.5.16")),
 )
@@ -196,7 +198,7 @@ UNIFIED = Form(
         Way("checkpoint", "checkpoint_into_tree", _SINCE_22),
         Way("prompt", "", Range(before="0.5.20")),
         Way("prompt", "chunked = True", Range(since="0.5.20", before="0.5.22")),
-        Way("prompt", "inserted_len = request.prompt", _SINCE_22),
+        Way("prompt", "inserted_len = prompt", _SINCE_22),
         Way("ends_on", "match", Range(before="0.5.23")),
         Way("ends_on", "result", Range(since="0.5.23")),
         Way("end_of_batch", "", Range(before="0.5.21")),

@@ -105,6 +105,8 @@ def upstream_file(trace: Trace, divergence: Divergence | None, name: str) -> str
         core=form.core,
         root=form.root,
         has_requests="begin" in planned.used,
+        has_salts=planned.has_salts,
+        paged=paged,
         params_import=_import("sglang.srt.mem_cache.base_prefix_cache", sorted(names)),
     )
 

@@ -10,14 +10,14 @@ from itertools import pairwise
 
 import attrs
 
-from hicache_impl.sglang.namespaces import parts_of
 from hicache_model import operations as ops
 from hicache_model import outcomes
 from hicache_model.operations import Operation
 from hicache_model.snapshot import Node, Path
 from hicache_verify.divergence import Divergence, NodePair
-from hicache_verify.report.code import Code, Group, integers, layout, quoted
+from hicache_verify.report.code import Code, Group, integers, layout
 from hicache_verify.report.forms import HELPERS, Form
+from hicache_verify.report.spelling import Spelling, in_namespace, spelling
 from hicache_verify.trace import Trace
 
 
@@ -43,6 +43,7 @@ class Plan:
     law: str
     used: frozenset[str]
     ways: dict[str, str]
+    has_salts: bool
 
 
 def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
@@ -50,17 +51,18 @@ def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
     known = form.of(trace.release)
     end = None if divergence is None else divergence.step + 1
     performed, law, comment = trace.operations[:end], "", ""
+    has_salts, spell = spelling(trace.release, _namespaces(performed, divergence))
     facts: tuple[str, ...] = ()
     answer: tuple[str, ...] = ()
     unsaid = _unsayable(performed, trace, form, known)
     if unsaid is not None:
         performed, comment = performed[: unsaid[0]], unsaid[1]
     elif divergence is not None:
-        facts = _facts(divergence, form, known) if divergence.kind == "state" else ()
+        facts = _facts(divergence, form, known, spell) if divergence.kind == "state" else ()
         law = divergence.law if divergence.law in form.laws and not facts else ""
         answer = _answer(divergence, known) if performed and not (facts or law) else ()
         if divergence.kind == "law" and not (law or answer):
-            facts = _facts(divergence, form, known)
+            facts = _facts(divergence, form, known, spell)
         comment = "" if facts or law or answer else _about_the_law(divergence)
     names = {HELPERS[type(op)] for op in performed if type(op) in HELPERS}
     names.update(("find" if form.facts else "match",) if facts else form.laws.get(law, ()))
@@ -70,10 +72,19 @@ def plan(trace: Trace, divergence: Divergence | None, form: Form) -> Plan:
     if known.get("load_from") == "":
         used -= {"InitLoadBackParams"}
     comments = (comment,) if comment else ()
-    statements = [statement(op) for op in performed]
+    statements = [statement(op, spell) for op in performed]
     if answer:
-        statements[-1] = layout(_call(performed[-1]), 8, "answer = ")
-    return Plan(tuple(statements), facts or answer, comments, law, used, known)
+        statements[-1] = layout(_call(performed[-1], spell), 8, "answer = ")
+    return Plan(tuple(statements), facts or answer, comments, law, used, known, has_salts)
+
+
+def _namespaces(performed: Sequence[Operation], divergence: Divergence | None) -> Iterator[str]:
+    """All that a test may name."""
+    pairs = () if divergence is None else divergence.nodes
+    for named in (*performed, *(pair.path for pair in pairs)):
+        namespace = getattr(named, "namespace", None)
+        if namespace is not None:
+            yield namespace
 
 
 def _unsayable(
@@ -96,8 +107,6 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
         return "A component beside full attention has no form in plain calls"
     if trace.configuration.bigram:
         return "A cache with keys of pairs has no form in plain calls"
-    if parts_of(getattr(op, "namespace", None), trace.release).cache_salt is not None:
-        return "A cache_salt has no form in plain calls"
     if type(op) in form.lacks:
         return form.lacks[type(op)]
     if not isinstance(op, ops.REQUEST_OPERATIONS):
@@ -108,8 +117,6 @@ def _formless(op: Operation, trace: Trace, form: Form, known: dict[str, str]) ->
         return "A request that was retracted before has no form in plain calls"
     if "requests" not in known:
         return "Requests have no form in plain calls with this release"
-    if trace.configuration.page_size > 1:
-        return "Requests have no form in plain calls with pages of several tokens"
     return None
 
 
@@ -145,18 +152,20 @@ def _enough(count: int) -> tuple[str, ...]:
     )
 
 
-def _facts(divergence: Divergence, form: Form, known: Mapping[str, str]) -> tuple[str, ...]:
+def _facts(
+    divergence: Divergence, form: Form, known: Mapping[str, str], spell: Spelling
+) -> tuple[str, ...]:
     """Where the model predicted other nodes: what they should be, a statement each."""
     nodes = divergence.nodes
     if not form.facts:
-        return tuple(line for pair in nodes for line in _about_lookup(pair, known))
-    return tuple(line for pair in nodes for line in _about_node(pair, form)) or tuple(
-        line for pair in pairwise(nodes) for line in _about_order(*pair)
+        return tuple(line for pair in nodes for line in _about_lookup(pair, known, spell))
+    return tuple(line for pair in nodes for line in _about_node(pair, form, spell)) or tuple(
+        line for pair in pairwise(nodes) for line in _about_order(*pair, spell)
     )
 
 
-def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
-    found = _find(pair.path)
+def _about_node(pair: NodePair, form: Form, spell: Spelling) -> Iterator[str]:
+    found = _find(pair.path, spell)
     if pair.expected is None:
         yield layout(Group("self.assertIsNone", (found,)), 8)
     elif pair.actual is None:
@@ -167,11 +176,11 @@ def _about_node(pair: NodePair, form: Form) -> Iterator[str]:
             yield layout(Group("self.assertEqual", (code, repr(due))), 8)
 
 
-def _about_lookup(pair: NodePair, known: Mapping[str, str]) -> Iterator[str]:
+def _about_lookup(pair: NodePair, known: Mapping[str, str], spell: Spelling) -> Iterator[str]:
     """Of a node that cannot be looked into: how much of its path a lookup finds, and where."""
     asserted = tuple(_parted_in_lookup(pair, known["matched"]))
     if asserted:
-        yield layout(Group("self.match", _named(pair.path)), 8, "answer = ")
+        yield layout(Group("self.match", _named(pair.path, spell)), 8, "answer = ")
     for one in asserted:
         yield layout(one, 8)
 
@@ -189,24 +198,23 @@ def _parted_in_lookup(pair: NodePair, on_device: str) -> Iterator[Code]:
         yield Group("self.assertEqual", (backed_up, repr(due.backed_up)))
 
 
-def _about_order(one: NodePair, other: NodePair) -> Iterator[str]:
+def _about_order(one: NodePair, other: NodePair, spell: Spelling) -> Iterator[str]:
     """Of two nodes that should be the other way round in time."""
     for name, code in (("last_access", "last_access_time"), ("creation", "creation_time")):
         sides = [(one.expected, other.expected), (one.actual, other.actual)]
         due, found = ([getattr(node, name, 0) for node in side] for side in sides)
         if due[0] < due[1] and found[0] > found[1]:
-            yield layout(_find(one.path), 8, "earlier = ")
-            yield layout(_find(other.path), 8, "later = ")
+            yield layout(_find(one.path, spell), 8, "earlier = ")
+            yield layout(_find(other.path, spell), 8, "later = ")
             yield layout(Group("self.assertLess", (f"earlier.{code}", f"later.{code}")), 8)
 
 
-def _find(path: Path) -> Code:
-    return Group("self.find", _named(path))
+def _find(path: Path, spell: Spelling) -> Code:
+    return Group("self.find", _named(path, spell))
 
 
-def _named(path: Path) -> tuple[Code, ...]:
-    namespace = () if path.namespace is None else (f"namespace={quoted(path.namespace)}",)
-    return (integers(path.tokens), *namespace)
+def _named(path: Path, spell: Spelling) -> tuple[Code, ...]:
+    return (integers(path.tokens), *in_namespace(path.namespace, spell))
 
 
 def _parted(expected: Node, actual: Node, form: Form) -> Iterator[tuple[str, object]]:
@@ -229,12 +237,12 @@ def _about_the_law(divergence: Divergence) -> str:
 # -- what is done ----------------------------------------------------------------------------------
 
 
-def statement(op: Operation) -> str:
+def statement(op: Operation, spell: Spelling) -> str:
     """One call, indented for a method's body."""
-    return layout(_call(op), 8)
+    return layout(_call(op, spell), 8)
 
 
-def _call(op: Operation) -> Code:
+def _call(op: Operation, spell: Spelling) -> Code:
     if isinstance(op, ops.EvictDevice):
         return Group("self.cache.evict", (f"EvictParams(num_tokens={op.count})",))
     if isinstance(op, ops.EvictHost):
@@ -247,16 +255,17 @@ def _call(op: Operation) -> Code:
         return Group("self.complete", ("self.controller.ack_write_queue", str(op.count)))
     if isinstance(op, ops.CompleteLoads):
         return Group("self.complete", ("self.controller.ack_load_queue", str(op.count)))
-    return Group(f"self.{HELPERS[type(op)]}", tuple(_arguments(op)))
+    return Group(f"self.{HELPERS[type(op)]}", tuple(_arguments(op, spell)))
 
 
-def _arguments(op: Operation) -> Iterator[Code]:
+def _arguments(op: Operation, spell: Spelling) -> Iterator[Code]:
     for field in attrs.fields(type(op)):
         value = getattr(op, field.name)
         if field.name == "tokens":
             yield integers(value)
+        elif field.name == "namespace":
+            yield from in_namespace(value, spell)
         elif field.default is attrs.NOTHING:
             yield f"chunk={value}" if field.name == "chunk" else str(value)
         elif value != field.default:
-            shown = quoted(value) if isinstance(value, str) else repr(value)
-            yield f"{field.name}={shown}"
+            yield f"{field.name}={value!r}"

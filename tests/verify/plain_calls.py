@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang import build as hiradix_build
+from hicache_impl.sglang.namespaces import namespace_of, parts_of, radix_key
 from hicache_impl.sglang.releases import Range
 from hicache_impl.sglang.unified import build as unified_build
 from hicache_model.definitions import is_on_path
@@ -87,7 +88,7 @@ def play(factory: Any, form: Form, random: Random) -> Lockstep | None:
     chooser = RandomChooser(random)
     policies = factory.description.eviction_policies
     others = random.choice((1.0, 0.2))
-    page_size = random.choice((1, 1, 2)) if others == 1 else 1
+    page_size = random.choice((1, 1, 2))
     cell = Cell(random.choice(WRITE_POLICIES), page_size, random.choice(policies))
     plan = draw_plan(cell, factory.description, chooser)
     lockstep = Lockstep(factory, plan.configuration.with_(io_backend="direct"))
@@ -99,8 +100,8 @@ def play(factory: Any, form: Form, random: Random) -> Lockstep | None:
         if not isinstance(operation, REQUEST_OPERATIONS) and random.random() > others:
             continue
         if others < 1 and isinstance(operation, BeginRequest):
-            chunk = random.randint(1, len(operation.tokens))  # the menu mostly takes them all
-            operation = attrs.evolve(operation, chunk=chunk)
+            pages = random.randint(1, -(-len(operation.tokens) // page_size))
+            operation = attrs.evolve(operation, chunk=pages * page_size)  # the menu: mostly all
         if lockstep.step(operation) is not None:
             return None
     return lockstep if lockstep.performed else None
@@ -161,7 +162,7 @@ def nodes(case: Any, names: dict[str, Any], form: Form, facts: Sequence[str]) ->
         tokens = (*above, *node.key.token_ids)
         waiting += [(tokens, child) for child in node.children.values()]
         here = names | {"self": case, "node": node}
-        found[node.key.extra_key, tokens] = {
+        found[namespace_of(node.key), tokens] = {
             fact: eval(form.facts[fact], here)  # noqa: S307 - an expression of our own table, as the written test has it
             for fact in facts
         } | {"last_access": node.last_access_time}
@@ -192,8 +193,10 @@ def in_order(found: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
 def looked_up(case: Any, factory: Any, path: Path) -> tuple[int, int]:
     """How much of a path is found on the device, and beyond that on the host."""
     base = factory.loaded.module("mem_cache.base_prefix_cache")
-    params = base.MatchPrefixParams(key=case.key(path.tokens, path.namespace))
-    answer = case.cache.match_prefix(params)
+    parts = parts_of(path.namespace, factory.loaded.version)
+    kind = factory.loaded.module("mem_cache.radix_cache").RadixKey
+    key = radix_key(kind, case.key(path.tokens).token_ids, parts)
+    answer = case.cache.match_prefix(base.MatchPrefixParams(key=key))
     on_device = getattr(answer, "device_prefix_len", None)  # from 0.5.22 on
     if on_device is None:
         on_device = len(answer.device_indices)

@@ -43,6 +43,10 @@ MISTAKES = {
     "a request keeps the slots that it gave away": {
         "request.row = self.cache.path_device_indices(node)": "pass"
     },
+    "a last page that is not full is forgotten": {
+        "request.row = torch.cat([kept, request.row[len(kept) :]])": "request.row = kept"
+    },
+    "a salt is left out": {"extra_key, cache_salt=salt)": "extra_key)"},
     "a batch ends without its backups": {"self.cache.flush_pending_backups()": "pass"},
 }
 """What a helper has instead, by what it then does wrong."""

@@ -19,6 +19,7 @@ from hicache_model.operations import (
     BeginRequest,
     CompleteLoads,
     CompleteWrites,
+    DecodeRequest,
     EvictDevice,
     ExtendRequest,
     FinishRequest,
@@ -226,22 +227,20 @@ def test_what_has_no_form_in_plain_calls_is_said() -> None:
     assert "# What broke here (policy-order) is judged against" in upstream_file(FOUR, order, "x")
     crash = attrs.evolve(BROKEN, law="no-crash", kind="crash", exception="KeyError")
     assert "# The last call raised KeyError where" in upstream_file(FOUR, crash, "x")
-    paged = Configuration(page_size=2)
-    operations = (Insert((1, 2)), BeginRequest(0, (1, 2, 3, 4), 2), EvictDevice(1))
-    text = upstream_file(Trace(paged, "sglang", "0.5.18", operations), BROKEN, "x")
+    operations = (Insert((1, 2)), StartWrites(), EvictDevice(1))
+    text = upstream_file(Trace(Configuration(), "sglang", "0.5.18", operations), BROKEN, "x")
     said = " ".join(text.replace("#", " ").split())
-    assert "pages of several tokens: this test stops before operation 2 of 3." in said
-    assert "self.begin" not in text
+    assert (
+        "queues no writes that could be started: this test stops before operation 2 of 3." in said
+    )
     assert "self.assert" not in text
 
 
 @pytest.mark.parametrize(
     ("configuration", "operation", "reason"),
     [
-        (Configuration(page_size=2), BeginRequest(0, (1, 2, 3, 4), 2), "pages of several tokens"),
         (Configuration(), RetractToHost(0), "What a retraction keeps on the host"),
         (Configuration(component="swa"), BeginRequest(0, (1, 2), 2), "A component beside full"),
-        (Configuration(), BeginRequest(0, (1, 2), 2, "a#b"), "A cache_salt has no form"),
         (Configuration(), BeginRequest(0, (1, 2), 2, outputs=1), "that was retracted before has"),
         (Configuration(strip_thinking=True), BeginRequest(0, (1, 2), 2), "thoughts are stripped"),
     ],
@@ -340,6 +339,42 @@ def test_an_order_that_parts_is_asserted() -> None:
         later = self.find([2])
         self.assertLess(earlier.last_access_time, later.last_access_time)
 """ in upstream_file(IN_VAIN, found, "x")
+
+
+SALTED = (Insert((1, 2), "a#b"), Insert((1, 2), "a"), Insert((1, 2)))
+
+
+def test_a_salt_stands_beside_the_extra_key_where_a_release_knows_it() -> None:
+    node = Node(Path_("#b", (1, 2)), 2, (1, 2), None, 0, 0, False, False)
+    found = Divergence(
+        *("state", "transition", "model", "node #b:[1, 2] should not be in the tree", 2, None),
+        nodes=(NodePair(node.path, None, node),),
+    )
+    text = upstream_file(IN_VAIN.with_(operations=SALTED), found, "x")
+    assert (
+        """\
+        self.insert([1, 2], namespace=("a", "b"))
+        self.insert([1, 2], namespace=("a", None))
+        self.insert([1, 2])
+
+        self.assertIsNone(self.find([1, 2], namespace=(None, "b")))
+"""
+        in text
+    )
+    assert "extra_key, cache_salt=salt)" in text
+    unsalted = upstream_file(IN_VAIN.with_(operations=SALTED, release="0.5.17"), found, "x")
+    assert 'self.insert([1, 2], namespace="a#b")' in unsalted
+    assert "cache_salt" not in unsalted
+
+
+@pytest.mark.parametrize("target", ["sglang", "sglang-unified"])
+def test_requests_grow_page_by_page_where_pages_have_several_tokens(target: str) -> None:
+    operations = (BeginRequest(0, (1, 2, 3), 2), DecodeRequest(0, 4), FinishRequest(0))
+    trace = Trace(Configuration(page_size=2), target, "0.5.18", operations)
+    text = upstream_file(trace, None, "x")
+    assert "self.allocator.alloc_extend(" in text
+    assert "self.allocator.alloc_decode(" in text
+    assert "self.begin(0, [1, 2, 3], chunk=2)\n" in text
 
 
 @pytest.mark.parametrize(
