@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,7 +26,7 @@ from hicache_verify.cli.run import refuse_unwritable, selection
 
 if TYPE_CHECKING:
     from hicache_verify.sweep.matrix import SweepCell
-    from hicache_verify.sweep.record import Asked, CellDone, Record
+    from hicache_verify.sweep.record import Asked, CellDone, Found, Record
 
 DEFAULT_BUDGET = 20.0
 DEFAULT_OUT = "hicache-sweep"
@@ -204,8 +204,15 @@ def _write_json(done: Sequence[CellDone], asked: Asked) -> None:
     from hicache_verify.campaigns import plain
     from hicache_verify.report import json_report
 
-    cells = [plain.encode(one) for one in done]
+    cells = [plain.encode(one) | {"found": [_told(found) for found in one.found]} for one in done]
     json_report.write(sys.stdout, {"budget": asked.budget, "seed": asked.seed, "cells": cells})
+
+
+def _told(found: Found) -> dict[str, Any]:
+    """What it was, without the nodes and what can be read in its trace."""
+    names = "law", "message", "exception", "place", "resembles", "stands_alone"
+    broken = {name: getattr(found.divergence, name) for name in names}
+    return broken | {"length": found.length, "minimized": found.minimized, "trace": found.trace}
 
 
 def _write_page(path: Path, done: Sequence[CellDone], asked: Asked, out: Path) -> None:

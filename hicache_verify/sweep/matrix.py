@@ -9,7 +9,7 @@ import attrs
 
 from hicache_impl.sglang import releases
 from hicache_model.dialects import CACHES, UNIFIED
-from hicache_verify.targets import TargetSpec
+from hicache_verify.targets import SGLANG, UNIFIED_NAMES, TargetSpec
 
 LATEST = "latest"
 RANGE = ".."
@@ -34,6 +34,14 @@ class SweepCell:
     @property
     def spec(self) -> TargetSpec:
         return TargetSpec(release=self.release, cache=self.cache, core=self.core)
+
+    @property
+    def target(self) -> str:
+        """What traces call it."""
+        if self.cache != UNIFIED:
+            return SGLANG
+        names = {core: name for name, core in UNIFIED_NAMES.items()}
+        return names[self.spec.tree_core]
 
     def __str__(self) -> str:
         named = (self.release, CACHES[self.cache], self.core, self.write_policy)

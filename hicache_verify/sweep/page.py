@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hicache_model.dialects import CACHES
 from hicache_verify import trace
-from hicache_verify.divergence import ALONE
+from hicache_verify.divergence import ALONE, Divergence
 from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text, numbered
 from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, Asked, CellDone, Found
@@ -111,7 +111,8 @@ def verdict(done: CellDone) -> str:
         return f"{done.verdict}: {_why(done)}".replace("|", "\\|")
     shortest: dict[str, int] = {}
     for found in done.found:
-        shortest[found.law] = min(found.length, shortest.get(found.law, found.length))
+        law = found.divergence.law
+        shortest[law] = min(found.length, shortest.get(law, found.length))
     return ", ".join(f"**{law}** ({length})" for law, length in shortest.items())
 
 
@@ -122,31 +123,32 @@ def sections(cells: Iterable[CellDone], folder: Path) -> Iterator[str]:
     groups: dict[tuple[str | None, ...], list[Seen]] = {}
     for done in cells:
         for found in done.found:
-            groups.setdefault(_identity(done, found), []).append(Seen(done, found))
+            identity = _identity(done.cell.cache, found.divergence)
+            groups.setdefault(identity, []).append(Seen(done, found))
     yield "## Findings\n" if groups else "Nothing was found.\n"
     for (cache, law, where, _), members in groups.items():
         yield section(f"### {cache}: {law}{where}\n", members, folder)
 
 
-def _identity(done: CellDone, found: Found) -> tuple[str | None, ...]:
+def _identity(cache: str, broken: Divergence) -> tuple[str | None, ...]:
     """The cache, the law, an exception and who raised it, who stands alone; what it resembles."""
     where = ""
-    if found.exception:
-        function = ":".join((found.place or "?").split(":")[:2])
-        where = f": {found.exception} in {function}"
-    if found.stands_alone:
-        where += f" (stands alone: {found.stands_alone})"
-    return CACHES[done.cell.cache], found.law, where, found.resembles
+    if broken.exception:
+        function = ":".join((broken.place or "?").split(":")[:2])
+        where = f": {broken.exception} in {function}"
+    if broken.stands_alone:
+        where += f" (stands alone: {broken.stands_alone})"
+    return CACHES[cache], broken.law, where, broken.resembles
 
 
 def section(title: str, members: Sequence[Seen], folder: Path) -> str:
     shortest = min(members, key=lambda member: member.found.length)
-    known = sorted({found.resembles for _, found in members if found.resembles})
-    lines = [title, f"{sentence(shortest.found.law) or ''}\n", f"- Seen in {_places(members)}."]
-    if known:
-        lines.append(f"- Resembles {', '.join(known)}.")
-    if shortest.found.stands_alone:
-        lines.append(f"- Stands alone: {ALONE[shortest.found.stands_alone]}.")
+    broken = shortest.found.divergence
+    lines = [title, f"{sentence(broken.law) or ''}\n", f"- Seen in {_places(members)}."]
+    if broken.resembles:
+        lines.append(f"- Resembles {broken.resembles}.")
+    if broken.stands_alone:
+        lines.append(f"- Stands alone: {ALONE[broken.stands_alone]}.")
     return "\n".join([*lines, *_trace(shortest, folder)])
 
 
@@ -161,10 +163,10 @@ def _trace(seen: Seen, folder: Path) -> Iterator[str]:
     """The trace, step by step; TraceError where its file is gone."""
     cell, found = seen.done.cell, seen.found
     if found.trace is None:
-        yield f"- On {cell.release}: {found.message}; its trace could not be written.\n"
+        yield f"- On {cell.release}: {found.divergence.message}; its trace could not be written.\n"
         return
     told = trace.read(folder / found.trace)
     extent = "" if found.minimized else " (not minimized)"
     yield f"- Shortest trace{extent}, on {cell.release}: {configuration_text(told.configuration)}\n"
     yield from numbered(told.operations)
-    yield f"\n  Then: {found.message}.\n"
+    yield f"\n  Then: {found.divergence.message}.\n"

@@ -1,7 +1,8 @@
 """The record of a sweep: a line of strict JSON for what was asked, then one for each cell done.
 
 It is only ever appended to. A last line that was cut short is as good as not written. The traces of
-findings lie in folders beside it.
+findings lie in folders beside it. The catalogue says anew what a divergence resembles whenever it
+is told (sweeping.py, ``likened``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import IO, Any
 import attrs
 
 from hicache_verify.campaigns import plain
+from hicache_verify.divergence import Divergence
 from hicache_verify.sweep.matrix import SweepCell
 from hicache_verify.trace import TraceError, decode_line, located
 
-FORMAT = 1
+FORMAT = 2
 NAME = "sweep.ndjson"
 MAX_FILE_BYTES = 256 << 20
 
@@ -47,18 +49,12 @@ class Found:
     """One distinct divergence; ``length`` counts the operations of the shortest trace known.
 
     ``trace`` is its file, seen from the folder of the sweep; None where it could not be written.
-    ``stands_alone`` is as in Divergence.
     """
 
-    law: str
-    message: str
-    exception: str | None
-    place: str | None
-    resembles: str | None
+    divergence: Divergence
     length: int
     minimized: bool
     trace: str | None
-    stands_alone: str | None = None
 
 
 @attrs.frozen

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+import attrs
+
 from hicache_verify import events
 from hicache_verify.campaigns.campaign import Campaign
 from hicache_verify.campaigns.cells import Selection
 from hicache_verify.campaigns.plan import Plan
+from hicache_verify.catalogue.resemblance import resembles
+from hicache_verify.divergence import Divergence
 from hicache_verify.findings import Finding
 from hicache_verify.report.files import Files
 from hicache_verify.sweep.matrix import SweepCell
@@ -32,14 +36,27 @@ _FOLDER = re.compile(r"\S+/(?=sglang\b)")
 
 
 def sweep(cells: Iterable[SweepCell], record: Record, explore: Explore) -> Iterator[CellDone]:
-    """What became of each cell; one that is done is told as it is recorded, and not run again.
+    """What became of each cell; one that is done is not run again, and what it found resembles what
+    the catalogue knows today.
 
     KeyboardInterrupt ends the sweep; the cell that was being explored is not recorded.
     """
     for cell in cells:
         if not record.is_done(cell):
             record.add(explore(cell))
-        yield record.cells[cell]
+        yield likened(record.cells[cell])
+
+
+def likened(done: CellDone) -> CellDone:
+    """With what the present catalogue says that each finding looks like."""
+    cell = done.cell
+
+    def known(divergence: Divergence) -> Divergence:
+        likeness = resembles(divergence, cell.release, cell.target)
+        return attrs.evolve(divergence, resembles=likeness)
+
+    found = (attrs.evolve(one, divergence=known(one.divergence)) for one in done.found)
+    return attrs.evolve(done, found=tuple(found))
 
 
 class Campaigns:
@@ -86,17 +103,12 @@ class Campaigns:
         )
 
     def _found(self, finding: Finding, files: Files) -> Found:
-        path, broken = files.path(finding), finding.divergence
+        path = files.path(finding)
         return Found(
-            broken.law,
-            broken.message,
-            broken.exception,
-            broken.place,
-            broken.resembles,
+            attrs.evolve(finding.divergence, traceback=None),  # which names folders of this machine
             len(finding.case.operations),
             finding.minimized,
             None if path is None else path.relative_to(self._folder).as_posix(),
-            broken.stands_alone,
         )
 
 

@@ -11,8 +11,11 @@ import pytest
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import EvictDevice, Insert
-from hicache_verify import events, trace
+from hicache_model.snapshot import Node
+from hicache_model.snapshot import Path as Path_
+from hicache_verify import catalogue, events, trace
 from hicache_verify.campaigns.plan import Plan
+from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.sweep import matrix, sweeping
 from hicache_verify.sweep.matrix import BadReleases, SweepCell, chosen
 from hicache_verify.sweep.page import page, verdict
@@ -35,7 +38,13 @@ KNOWN = ("0.5.9", "0.5.10", "0.5.10.post1", "0.5.21")
 ASKED = Asked(4.0, 0)
 OLD = SweepCell("0.5.10.post1", "hiradix", None, "write_back")
 NEW = SweepCell("0.5.21", "unified", "python", "write_back")
-FOUND = Found("host-leaves", "node [1] is broken", None, None, "#19212", 2, True, "found.jsonl")
+LEAF = Node(Path_(None, (1,)), 1, None, (0,), 0, 0, False, False)
+BROKEN_LEAF = Divergence(
+    *("law", "host-leaves", "law", "node [1] is broken", 1, EvictDevice(1)),
+    nodes=(NodePair(LEAF.path, LEAF, attrs.evolve(LEAF, in_host_leaves=True)),),
+    resembles="#19212",
+)
+FOUND = Found(BROKEN_LEAF, 2, True, "found.jsonl")
 BROKEN = CellDone(OLD, "2026-11-26", DIVERGES, 77, 4.0, found=(FOUND,))
 FINE = CellDone(NEW, "2026-11-26", AGREES, 12345, 4.0)
 
@@ -95,6 +104,27 @@ def test_what_was_done_is_not_run_again(tmp_path: Path) -> None:
     assert swept(tmp_path, never, NEW, OLD) == [FINE, BROKEN]
 
 
+def test_what_is_told_again_resembles_what_the_catalogue_knows_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alike(done: CellDone) -> list[str | None]:
+        return [found.divergence.resembles for found in done.found]
+
+    unknown = attrs.evolve(FOUND, divergence=attrs.evolve(BROKEN_LEAF, resembles=None))
+    (first,) = swept(tmp_path, lambda cell: attrs.evolve(BROKEN, found=(unknown,)), OLD)
+    assert alike(first) == ["#19212"]
+    monkeypatch.setattr(catalogue.resemblance, "ENTRIES", ())
+    (again,) = swept(tmp_path, never, OLD)
+    assert alike(again) == [None]
+
+
+def test_a_finding_comes_back_from_the_record_as_it_was(tmp_path: Path) -> None:
+    swept(tmp_path, lambda cell: BROKEN, OLD)
+    record = open_record(tmp_path, ASKED)
+    record.close()
+    assert record.cells == {OLD: BROKEN}
+
+
 def test_what_could_not_be_run_is_tried_again(tmp_path: Path) -> None:
     offline = CellDone(NEW, "2026-11-26", NOT_RUN, problem="offline")
     assert swept(tmp_path, lambda cell: offline, NEW) == [offline]
@@ -128,9 +158,9 @@ def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> 
         (b"[]", "not a line of a sweep"),
         (b"{", "not JSON"),
         (
-            b'{"sweep": {"budget": 4, "seed": 0, "format": 2, "component": "", "page_sizes": [], '
+            b'{"sweep": {"budget": 4, "seed": 0, "format": 1, "component": "", "page_sizes": [], '
             + NO_PAIRS,
-            "format 2 is not known",
+            "format 1 is not known",
         ),
         (b'{"sweep": {"budget": NaN, "seed": 0, "format": 1}}', "NaN"),
         (b'{"sweep": {"budget": 4.0, "format": 1}}', "expected an object with"),
@@ -205,8 +235,9 @@ def test_the_page_has_the_table_and_each_distinct_finding(tmp_path: Path) -> Non
 
 def test_crashes_at_two_lines_of_one_function_are_one_finding(tmp_path: Path) -> None:
     write_trace(tmp_path)
-    crash = attrs.evolve(FOUND, law="no-crash", exception="AssertionError")
-    places = [attrs.evolve(crash, place=f"cache:evict_host:{n}") for n in (863, 871)]
+    crash = attrs.evolve(BROKEN_LEAF, law="no-crash", exception="AssertionError")
+    crashes = [attrs.evolve(crash, place=f"cache:evict_host:{n}") for n in (863, 871)]
+    places = [attrs.evolve(FOUND, divergence=crash) for crash in crashes]
     text = page([attrs.evolve(BROKEN, found=tuple(places))], ASKED, "the command", tmp_path)
     assert text.count("### ") == 1
     assert "### HiRadixCache: no-crash: AssertionError in cache:evict_host" in text
