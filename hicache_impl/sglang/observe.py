@@ -155,14 +155,20 @@ class Seen:
         self.host_value: Any = None
         self.version = self.host_version = 0
 
-    def look(self, value: Any, host_value: Any, state: tuple[Any, ...]) -> None:
-        """Make ``node`` of what the real node looks like now."""
+    def look(
+        self, value: Any, host_value: Any, state: tuple[Any, ...], counts: tuple[Any, ...]
+    ) -> None:
+        """Make ``node`` of what the real node looks like now.
+
+        ``state`` is what is compared to know whether it changed, ``counts`` the same as it is
+        shown.
+        """
         device, self.version = self._slots("device", value, self.value, self.version)
         host, self.host_version = self._slots(
             "host", host_value, self.host_value, self.host_version
         )
         self.value, self.host_value, self.state = value, host_value, state
-        last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf, *rest = state
+        last, lock_ref, host_lock, hits, priority, creation, device_leaf, host_leaf, *rest = counts
         self.node = Node(
             self.path,
             len(self.key),
@@ -235,7 +241,7 @@ class Nodes:
                     or (value is not None and value._version != entry.version)
                     or (host_value is not None and host_value._version != entry.host_version)
                 ):
-                    entry.look(value, host_value, state)
+                    entry.look(value, host_value, state, state)
                     changed.append(entry)
                 seen[real] = entry
                 if real.children:
@@ -289,7 +295,8 @@ class Nodes:
 
     def _look_at(self, entry: Seen, real: Any) -> None:
         leaves = real in self.cache.evictable_leaves, real in self.cache.evictable_host_leaves
-        entry.look(real.value, real.host_value, (*_counters(real), *leaves))
+        state = (*_counters(real), *leaves)
+        entry.look(real.value, real.host_value, state, state)
 
     def _find(self, path: Path) -> Any:
         """The real node whose path is exactly this, or None."""

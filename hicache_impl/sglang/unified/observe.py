@@ -77,8 +77,7 @@ class UnifiedNodes(Nodes):
             and (host_value is None or host_value._version == entry.host_version)
         ):
             return False
-        entry.look(value, host_value, _in_order(*state))
-        entry.state = state
+        entry.look(value, host_value, state, _in_order(*state))
         return True
 
 
