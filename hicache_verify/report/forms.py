@@ -127,7 +127,8 @@ HIRADIX = Form(
         Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
         Way("as_chunk", ", chunked=True"),
         Way("end_of_batch", ""),
-        Way("requests", "yes", Range(before="0.5.20")),
+        Way("prompt", "", Range(before="0.5.20")),
+        Way("prompt", "chunked = True", Range(since="0.5.20")),
     ),
     laws=_LAWS
     | {
@@ -187,7 +188,6 @@ UNIFIED = Form(
         Way("core", "parameter", Range(since="0.5.21")),
         Way("counted", "chunked=chunked", _BEFORE_22),
         Way("counted", "inserted_len=len(tokens) if chunked else 0", _SINCE_22),
-        Way("requests", "yes"),
         Way("path", "", _BEFORE_22),
         Way("path", "self.cache.path_device_indices(node)", _SINCE_22),
         Way("with_priority", "", Range(before="0.5.13")),
