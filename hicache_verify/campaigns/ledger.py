@@ -54,7 +54,7 @@ class Ledger:
         return tuple(self._findings.values())
 
     def add(self, divergence: Divergence, case: Case, leg: Leg, after: FoundAfter) -> None:
-        divergence = self._likened(divergence)
+        divergence = self._likened(divergence, case)
         number = len(self._findings) + 1
         finding = Finding(number, leg.cell, leg.source, self._seed, divergence, case, after)
         self._findings[divergence.key] = finding
@@ -80,16 +80,17 @@ class Ledger:
         self._findings[key] = attrs.evolve(
             old,
             case=result.case,
-            divergence=self._likened(result.divergence),
+            divergence=self._likened(result.divergence, result.case),
             steps=result.steps,
             minimized=True,
         )
         self._unsettled.discard(key)
         self._emit(FindingSettled(self._findings[key]))
 
-    def _likened(self, divergence: Divergence) -> Divergence:
+    def _likened(self, divergence: Divergence, case: Case) -> Divergence:
         """With the public issue that it looks like, if the catalogue knows one."""
-        likeness = resembles(divergence, self.release, self.target)
+        stripped = case.configuration.strip_thinking
+        likeness = resembles(divergence, self.release, self.target, stripped=stripped)
         return attrs.evolve(divergence, resembles=likeness)
 
     def repeat(self, key: Key, times: int) -> None:

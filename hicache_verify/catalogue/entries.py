@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hicache_verify.catalogue import hiradix, mamba, retraction, unified
+from hicache_verify.catalogue import hiradix, mamba, retraction, thinking, unified
 from hicache_verify.catalogue.entry import Entry
 from hicache_verify.catalogue.untraced import UNTRACED
 
@@ -34,6 +34,11 @@ ENTRIES: tuple[Entry, ...] = (
     retraction.RUST_UNAWAITED_LOAD,
     mamba.STATE_AHEAD,
     mamba.RUST_STATE_AHEAD,
+    thinking.STRIPPED_THINKING,
+    thinking.RUST_STRIPPED_THINKING,
+    thinking.SILENTLY_STRIPPED,
+    thinking.RUST_SILENTLY_STRIPPED,
+    thinking.HIRADIX_SILENTLY_STRIPPED,
 )
 
 

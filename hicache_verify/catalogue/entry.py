@@ -53,7 +53,8 @@ class Entry:
     it agrees.
 
     An entry without a public reference goes by its ``identifier``. ``patch`` is None where no few
-    lines mend it; ``earlier_patch`` is another one, and the last release that it is for.
+    lines mend it; each of ``earlier_patches`` is another one, or None, after the last release that
+    it is for, oldest first.
 
     ``shown_on`` is the affected release, and the fixed one if there is any, that a reproduction
     takes when none is named. ``looks_like`` judges the shape of a divergence whose law and release
@@ -76,7 +77,7 @@ class Entry:
     story: str
     looks_like: Callable[[Divergence], bool] = attrs.field(eq=False, repr=False)
     target: str = "sglang"
-    earlier_patch: tuple[str, SourcePatch] | None = None
+    earlier_patches: tuple[tuple[str, SourcePatch | None], ...] = ()
     strict: tuple[tuple[str, str], ...] = ()
     tolerated: bool = attrs.field()
     upstream_test: str | None = None
@@ -85,6 +86,11 @@ class Entry:
     @tolerated.default
     def _where_it_takes_more_to_judge_it(self) -> bool:
         return bool(self.strict)
+
+    @property
+    def strips_thinking(self) -> bool:
+        """Whether it shows only where thoughts are stripped."""
+        return all(trace.configuration.strip_thinking for trace in self.traces)
 
     @property
     def name(self) -> str:
@@ -97,8 +103,10 @@ class Entry:
 
     def patch_of(self, release: str) -> SourcePatch | None:
         """What mends this release."""
-        last, earlier = self.earlier_patch or ("0", None)
-        return earlier if release_key(release) <= release_key(last) else self.patch
+        for last, earlier in self.earlier_patches:
+            if release_key(release) <= release_key(last):
+                return earlier
+        return self.patch
 
     def affects(self, release: str) -> bool:
         """Compared by numbers: a source tree may add words of its own to them."""

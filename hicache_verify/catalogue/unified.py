@@ -312,7 +312,7 @@ SUFFIX_REFRESHED = Entry(
     shown_on=("0.5.23",),
     traces=(SUFFIX,),
     patch=SourcePatch(CORE, REFRESH, ""),
-    earlier_patch=("0.5.16", SourcePatch(UNIFIED, REFRESH, "")),
+    earlier_patches=(("0.5.16", SourcePatch(UNIFIED, REFRESH, "")),),
     story=SUFFIX_STORY,
     looks_like=_broke_its_law,
     target="sglang-unified",
@@ -357,7 +357,7 @@ BACKUP_IN_VAIN = Entry(
         ),
     ),
     patch=SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "None\n"),
-    earlier_patch=("0.5.16", SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "0\n")),
+    earlier_patches=(("0.5.16", SourcePatch(UNIFIED, KV_TOKENS, TOO_LONG + "0\n")),),
     story=(
         "A backup asks the host for the slots that are missing. Eviction takes leaf after leaf, "
         "and only at its end is it seen that they are too few: the backup is given up, what was "

@@ -222,7 +222,8 @@ class Explorer:
         self, found: Found, cell: Cell, exploration: Exploration, opened: Opened
     ) -> Finding:
         target = opened.description
-        likeness = resembles(found.divergence, target.release, target.target)
+        stripped = exploration.configuration.strip_thinking
+        likeness = resembles(found.divergence, target.release, target.target, stripped=stripped)
         divergence = attrs.evolve(found.divergence, resembles=likeness)
         case = Case(exploration.configuration, found.operations)
         after = FoundAfter(exploration.transitions, exploration.transitions, self._seconds())

@@ -47,7 +47,7 @@ class Runner:
             worker.close()
         target = opened.description
         if isinstance(said, Attempted):
-            found = said.divergence and _likened(said.divergence, target)
+            found = said.divergence and _likened(said.divergence, target, said.case)
             return Rerun(target, said.case, found, said.illegal, said.steps)
         divergence = judge(said, self.limits) if isinstance(said, Ending) else None
         if divergence is None or not isinstance(said, Ending) or said.case is None:
@@ -68,7 +68,7 @@ class Runner:
         if not isinstance(said, Minimized):
             raise CannotRun(f"minimizing failed: {say(said)}", detail(said))
         shortest = self._attributed(said.divergence, said.case) if isolated else said.divergence
-        return attrs.evolve(said, divergence=_likened(shortest, found.target))
+        return attrs.evolve(said, divergence=_likened(shortest, found.target, said.case))
 
     def _attributed(self, ended: Divergence, case: Case) -> Divergence:
         return OtherCore(self.executor, self.spec, self.limits).attribute(ended, case)
@@ -78,6 +78,7 @@ class Runner:
         return Attempted(run.divergence, run.case, run.illegal, run.steps)
 
 
-def _likened(divergence: Divergence, target: Description) -> Divergence:
-    likeness = resembles(divergence, target.release, target.target)
+def _likened(divergence: Divergence, target: Description, case: Case) -> Divergence:
+    stripped = case.configuration.strip_thinking
+    likeness = resembles(divergence, target.release, target.target, stripped=stripped)
     return attrs.evolve(divergence, resembles=likeness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -24,8 +25,16 @@ from tests.fetched import fetched
 from tests.processes import Ran
 from tests.verify.upstream_child import run_upstream
 
-UNTESTED = {"unawaited-load", "unawaited-load-rust"}
-"""Their mistake is the scheduler's, and the calls of the cache's classes show nothing of it."""
+UNTESTED = {
+    "unawaited-load",
+    "unawaited-load-rust",
+    "stripped-silently",
+    "stripped-silently-rust",
+    "stripped-silently-hiradix",
+}
+"""The mistake is the scheduler's, and the calls of the cache's classes show nothing of it; or it is
+in old releases alone, and another entry has a test for the newest.
+"""
 
 
 def test_an_entry_without_a_test_says_why() -> None:
@@ -96,7 +105,8 @@ def test_one_written_by_hand_fails_where_the_defect_is_and_passes_elsewhere(
 ) -> None:
     assert run.entry.upstream_test is not None
     ran = run_written(by_hand(run.entry.upstream_test), run, tmp_path)
-    assert all("AssertionError" in line for line in errors(ran))
+    raised = {kind for line in errors(ran) for kind in re.findall(r"^E +(\w+(?:\.\w+)*):", line)}
+    assert raised == ({"AssertionError"} if run.should == DIVERGED else set())
 
 
 @pytest.mark.parametrize("patched", [False, True])
