@@ -136,8 +136,40 @@ HELD_BY_STORAGE = Untraced(
     upstream_test="held_by_storage.py",
 )
 
+HEADROOM = "                max_context_len="
+
+UNBOUNDED_ANCHORS = Untraced(
+    identifier="unbounded-anchors",
+    title="Requests that wait pin what the one ahead of them needs, and the queue stands still",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.unified_radix_cache",
+        HEADROOM + "get_model().context_length or 0,\n",
+        HEADROOM + "self.req_to_token_pool.max_context_len,\n",
+    ),
+    story=(
+        "With --hicache-host-memory-mode buffer_only a request that waits for a storage hit pins "
+        "the prefix that it found on the device, from the read on until it is admitted "
+        "(try_lock_anchor). All pins together may hold half of the pool, but are to leave room for "
+        "the largest request, as BufferModePipeline says: a request at the head of the queue that "
+        "does not fit ends the look at the queue, so that those behind it keep their pins, and "
+        "with nothing running nobody gives memory back. What they leave is the pool without "
+        "get_model().context_length or 0, and that is --context-length, which is None unless it is "
+        "given, not the model's. So by default nothing is kept free: a request that needs more "
+        "than the pins leave (half of the pool is enough) comes to the head, the running ones end, "
+        "and the server serves nothing any more, without an error, until a client gives up. Seen "
+        "played as the scheduler plays it: 200 rounds without an admission, and none waits with "
+        "the patch, which takes the length that the rows of req_to_token are made for. The same is "
+        "in 0.5.20 and 0.5.21 (read); pins are on by default since SGLang #37464, which counts on "
+        "this bound."
+    ),
+    upstream_test="unbounded_anchors.py",
+)
+
 UNTRACED: tuple[Untraced, ...] = (
     OVERWRITTEN_STATE,
     STALE_SOURCE,
     HELD_BY_STORAGE,
+    UNBOUNDED_ANCHORS,
 )
