@@ -130,9 +130,10 @@ UNIFIED_ROLES = (
     Role(REAL, "sglang.srt.utils.poll_timer"),
     Role(REAL, "sglang.srt.mem_cache.rust_tree_core*"),
     Role(REAL, "sglang.srt.rust_extensions*"),
-    # part of the scheduler: imported by a test for SGLang's own folder, by no cache
+    # parts of the scheduler: imported by a test for SGLang's own folder, by no cache
     Role(SYNTHETIC, "sglang.srt.managers.scheduler_components"),
     Role(REAL, "sglang.srt.managers.scheduler_components.batch_result_processor"),
+    Role(REAL, "sglang.srt.disaggregation.decode_hicache_mixin"),
 )
 
 #: The first match holds.

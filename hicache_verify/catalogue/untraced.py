@@ -167,9 +167,39 @@ UNBOUNDED_ANCHORS = Untraced(
     upstream_test="unbounded_anchors.py",
 )
 
+AWAITED = "        # Wait for L3 -> L2 prefetch to drain (skip when no L3 hit).\n"
+
+SHORT_RESTORE = Untraced(
+    identifier="short-restore",
+    title="A decode server fails each request of whose prefix it has 1 to 9 tokens on the host",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.disaggregation.decode_hicache_mixin",
+        AWAITED,
+        "        # What the prefill server was not asked for has to be loaded, however short.\n"
+        "        self.tree_cache.load_back_threshold = 1\n\n" + AWAITED,
+    ),
+    story=(
+        "With --disaggregation-decode-enable-radix-cache and HiCache a decode server counts what "
+        "the host and the storage have to the prefix that the prefill server need not send "
+        "(DecodePrefixMatch.decode_prefix_len), and loads it while the rest is sent. The cache "
+        "refuses loads below load_back_threshold, 10 tokens, as a prefill that gets less computes "
+        "it; here nothing does. The restore is marked as failed at once and the request answered "
+        "with status 500 (pop_transferred), and so is each one after it with this prefix, as long "
+        "as the host has it. It takes pages below 10 tokens, as servers have them where the "
+        "attention backend does not ask for more, and a short node on the host: the last answer "
+        "of a conversation, a few tokens where two prompts part. The same is in 0.5.18 to 0.5.21 "
+        "(read). SGLang #30322 tells of restores that fail for lack of what the storage promised. "
+        "The patch has every length loaded."
+    ),
+    upstream_test="short_restore.py",
+)
+
 UNTRACED: tuple[Untraced, ...] = (
     OVERWRITTEN_STATE,
     STALE_SOURCE,
     HELD_BY_STORAGE,
     UNBOUNDED_ANCHORS,
+    SHORT_RESTORE,
 )
