@@ -67,6 +67,7 @@ class Witness:
             write_policy=cell.write_policy,
             eviction_policy=cell.eviction_policy,
             page_size=cell.page_size,
+            bigram=cell.bigram,
             **self.sizes,
         )
 
