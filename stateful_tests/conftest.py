@@ -1,4 +1,6 @@
-"""The cache under test, loaded once (``--release``, ``--cache``, ``--core``), and the profile."""
+"""The cache under test, loaded once (``--release``, ``--cache``, ``--core``), ``--bigram``, and the
+profile.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="which tree core of its unified cache, or both side by side (default: python)",
     )
 
+    parser.addoption(
+        "--bigram", action="store_true", help="keys of pairs of tokens, as with EAGLE (is_eagle)"
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
@@ -58,6 +64,11 @@ def cache(release: str, pytestconfig: pytest.Config) -> str:
     if pytestconfig.getoption("--core"):
         return UNIFIED
     return str(pytestconfig.getoption("--cache") or default_cache(release))
+
+
+@pytest.fixture(scope="session")
+def bigram(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--bigram"))
 
 
 @pytest.fixture(scope="session")

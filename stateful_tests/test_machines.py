@@ -1,6 +1,7 @@
 """The state machines on a real cache, and what the random source reaches.
 
-HYPOTHESIS_PROFILE says how long (profiles.py), ``--release``, ``--cache`` and ``--core`` on what.
+HYPOTHESIS_PROFILE says how long (profiles.py), ``--release``, ``--cache`` and ``--core`` on what,
+``--bigram`` with which keys.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
+import attrs
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -35,9 +37,15 @@ from stateful_tests.machines import MACHINES, CacheMachine
 PAGE_SIZES = (1, 4)
 CELLS = tuple(Cell(policy, page, "lru") for policy, page in product(WRITE_POLICIES, PAGE_SIZES))
 
+WITH_PAIRS = tuple(
+    Cell(policy, page, "lru", bigram=True)
+    for policy, page in (("write_back", 1), ("write_through", 4))
+)
+
 
 def name_of(cell: Cell) -> str:
-    return f"{cell.write_policy}/{cell.page_size}/{cell.eviction_policy}"
+    pairs = "/pairs" if cell.bigram else ""
+    return f"{cell.write_policy}/{cell.page_size}/{cell.eviction_policy}{pairs}"
 
 
 # -- the machines on a real cache ------------------------------------------------------------------
@@ -53,9 +61,9 @@ def combinations() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("machine", "cell"), list(combinations()))
 def test_the_cache_does_what_the_model_says(
-    machine: type[CacheMachine], cell: Cell, factory: TargetFactory
+    machine: type[CacheMachine], cell: Cell, factory: TargetFactory, bigram: bool
 ) -> None:
-    known = factory.description.eviction_policies
+    cell, known = attrs.evolve(cell, bigram=bigram), factory.description.eviction_policies
     if cell.eviction_policy not in known:
         pytest.skip(f"{factory.description.release} has only {', '.join(known)}")
     reach = Reach()
@@ -210,7 +218,7 @@ def to_reach(cell: Cell, dialect: Dialect) -> set[str]:
 Note: TypeAlias = Callable[[str, dict[str, tuple[int, int]]], None]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=name_of)
+@pytest.mark.parametrize("cell", [*CELLS, *WITH_PAIRS], ids=name_of)
 def test_everything_is_reached(cell: Cell, release: str, cache: str, note: Note) -> None:
     everything_is_reached(cell, release, Dialect.of(release, cache), EXAMPLES, note)
 

@@ -10,6 +10,7 @@ import attrs
 
 from hicache_model.configuration import Configuration
 from hicache_verify.simpler.arguments import smaller_integers
+from hicache_verify.simpler.tokens import tokens_of, with_tokens
 from hicache_verify.trace import Trace
 
 #: What nobody has to think about.
@@ -33,6 +34,8 @@ PLAIN: dict[str, Any] = {
 def simpler_configuration(trace: Trace) -> Iterator[Trace]:
     """Plain settings, then smaller pools."""
     configuration = trace.configuration
+    if configuration.bigram:
+        yield _with_tokens_for_pairs(trace)
     for name, value in PLAIN.items():
         if getattr(configuration, name) != value:
             yield from _changed(trace, name, value)
@@ -42,6 +45,16 @@ def simpler_configuration(trace: Trace) -> Iterator[Trace]:
         )
         for pages in smaller_integers(getattr(configuration, name) // page):
             yield from _changed(trace, name, pages * page)
+
+
+def _with_tokens_for_pairs(trace: Trace) -> Trace:
+    """As many keys as before: each list of tokens without its last one."""
+    shorter = (
+        with_tokens(op, tokens_of(op)[:-1]) if len(tokens_of(op)) > 1 else op
+        for op in trace.operations
+    )
+    configuration = trace.configuration.with_(bigram=False)
+    return trace.with_(configuration=configuration, operations=tuple(shorter))
 
 
 def _changed(trace: Trace, name: str, value: Any) -> Iterator[Trace]:

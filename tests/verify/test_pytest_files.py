@@ -243,6 +243,7 @@ def test_what_has_no_form_in_plain_calls_is_said() -> None:
         (Configuration(component="swa"), BeginRequest(0, (1, 2), 2), "A component beside full"),
         (Configuration(), BeginRequest(0, (1, 2), 2, outputs=1), "that was retracted before has"),
         (Configuration(strip_thinking=True), BeginRequest(0, (1, 2), 2), "thoughts are stripped"),
+        (Configuration(bigram=True), BeginRequest(0, (1, 2), 2), "keys of pairs has no form"),
     ],
 )
 @pytest.mark.parametrize("target", ["sglang-unified", "sglang-unified-rust"])

@@ -303,6 +303,16 @@ def test_page_sizes_are_of_all_cells_and_on_the_page(sweep: Any, tmp_path: Path)
     assert "--seed 0 --page-size 2,4 --component mamba; give these" in err
 
 
+def test_keys_of_pairs_are_of_all_cells_and_on_the_page(sweep: Any, tmp_path: Path) -> None:
+    assert sweep(FINE, "--bigram", "--markdown", "page.md").code == 0
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert text.startswith("# Releases, keys of pairs\n")
+    assert "--bigram --budget" in text
+    code, _, err = sweep(FINE)
+    assert code == 2
+    assert "--seed 0 --bigram; give these" in err
+
+
 def test_each_cell_is_explored_with_all_page_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,8 +327,11 @@ def test_each_cell_is_explored_with_all_page_sizes(
 
     monkeypatch.setattr(sweeping, "Campaign", Noting)
     monkeypatch.setattr(sweeping, "_cannot_be_had", lambda release: None)
-    sweeping.Campaigns(tmp_path, attrs.evolve(ASKED, page_sizes=(2, 4)), workers=1)(NEW)
+    sweeping.Campaigns(tmp_path, attrs.evolve(ASKED, page_sizes=(2, 4), bigram=True), workers=1)(
+        NEW
+    )
     assert [plan.selection.page_sizes for plan in plans] == [(2, 4)]
+    assert all(plan.selection.bigram for plan in plans)
 
 
 def test_json_is_one_object_and_nothing_else(sweep: Any) -> None:
