@@ -196,10 +196,48 @@ SHORT_RESTORE = Untraced(
     upstream_test="short_restore.py",
 )
 
+PENDING = "            self._release_pending_storage_ops()\n"
+
+DETACHED_PREFETCH = Untraced(
+    identifier="detached-prefetch",
+    title="Detaching the storage loses the host memory of prefetches that were given up",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.mem_cache.unified_cache.storage_attachment",
+        PENDING,
+        PENDING
+        + """            queues = [controller.prefetch_sync_queue, controller.ack_prefetch_queue]
+            acks = [ack for q in queues if q is not None for ack in list(q.queue)]
+            ended = [ack.operation for ack in acks if ack is not None and ack.completed_req]
+            if controller.prefetch_buffer is not None:
+                ended += [op for op in list(controller.prefetch_buffer.queue) if op is not None]
+            for op in ended:
+                controller.append_host_mem_release(
+                    op.host_indices[op.completed_tokens :],
+                    None if op.pool_transfers_done else op.pool_transfers,
+                )
+""",
+    ),
+    story=(
+        "Under best_effort and timeout a request is admitted before its prefetch has read all. "
+        "What is not read keeps its host slots, as the storage may still write there, until the "
+        "acknowledgement with completed_req is drained (_drain_ack_prefetch). Such a prefetch is "
+        "in no list that is_fully_idle asks for, so that a server that has served its requests may "
+        "detach its storage while it reads. Detaching stops the threads and drains the other "
+        "queues, not this one (n_ack_prefetch=0), nor what the stopped threads leave behind; "
+        "attaching again makes new queues. The host is smaller by these slots from then on, until "
+        "the cache is flushed. The same is in 0.5.20 and 0.5.21 (read). The patch gives back what "
+        "is left when the threads have stopped."
+    ),
+    upstream_test="detached_prefetch.py",
+)
+
 UNTRACED: tuple[Untraced, ...] = (
     OVERWRITTEN_STATE,
     STALE_SOURCE,
     HELD_BY_STORAGE,
     UNBOUNDED_ANCHORS,
     SHORT_RESTORE,
+    DETACHED_PREFETCH,
 )
