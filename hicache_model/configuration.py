@@ -66,8 +66,6 @@ class Configuration:
                 )
         if self.component == "mamba":
             self._refuse_for_mamba()
-        if self.strip_thinking and self.component != "full":
-            raise ValueError(f"strip_thinking has no model with component {self.component}")
 
     def _refuse_for_mamba(self) -> None:
         """What its states need (SGLang 0.5.23: arg_groups/mamba_hook.py, overrides.py).

@@ -110,6 +110,10 @@ class Component:
         """How much of what a request has computed its next insert gives to the tree; 0: none."""
         return running.computed
 
+    def shorter_insert(self, most: int) -> int:
+        """How much of that, where no more than ``most`` may be given."""
+        return most
+
     def goes_on(self, running: Running) -> None:
         """A request that goes on afterwards is about to insert."""
 

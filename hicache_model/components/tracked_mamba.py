@@ -61,6 +61,13 @@ class TrackedMamba(Mamba):
         tracked = running.tracked or 0
         return 0 if tracked % self.reference.page_size else tracked
 
+    def shorter_insert(self, most: int) -> int:
+        """Nothing: the state that was kept has seen more, and the one before it went to the tree.
+
+        SGLang 0.5.23: components/mamba.py, ``_select_finished_checkpoint``.
+        """
+        return 0
+
     def inserts_nothing(self, running: Running) -> None:
         running.tracked = None
 

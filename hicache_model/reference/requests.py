@@ -146,7 +146,9 @@ class Requests(Loads):
         """Give the tree of what a request has computed at most so much, in whole pages; how far
         that goes.
         """
-        length = min(self.component.insert_length(running), most)
+        length = self.component.insert_length(running)
+        if length > most:
+            length = self.component.shorter_insert(most)
         path = self.tree.whole_pages(running.namespace, running.tokens[:length])
         self._insert_path(path, running.priority, counted, running.freed, running.protected)
         if self.dialect.prompt_boundary == "split_each_time":

@@ -53,8 +53,6 @@ class Selection:
     bigram: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.strip_thinking and self.component != "full":
-            raise BadCell(f"--strip-thinking is for full attention alone, not for {self.component}")
         _choose("write policy", self.write_policies, WRITE_POLICIES, "known are")
         known = (*EVICTION_POLICIES, *self.own_policies)
         _choose("eviction policy", self.eviction_policies, known, "known are")

@@ -105,7 +105,8 @@ STRIPPED_THINKING = Entry(
         "others. A decode that runs out of memory retracts, and so does priority preemption; in a "
         "server that only decodes (set up as for unawaited-load) a request that waited in the host "
         "pool gives the tree what it thought when it resumes. With the patch a request owns at "
-        "least what the tree protects for it."
+        "least what the tree protects for it. Where keys are pairs of tokens (EAGLE) that is one "
+        "token too few, as no key is of the last one."
     ),
     looks_like=_gave_back,
     target="sglang-unified",

@@ -78,5 +78,5 @@ def configurations(draw: st.DrawFn) -> Configuration:
         state_buffers=buffers,
         state_chunk=page_size * draw(st.integers(1, 8)),
         track_interval=page_size * draw(st.integers(1, 8)),
-        strip_thinking=component == "full" and draw(st.booleans()),
+        strip_thinking=draw(st.booleans()),
     )

@@ -496,6 +496,17 @@ class TestStrippedThinking:
         do(model, ops.BeginRequest(0, (1, 2, 3, 4), 1, outputs=3), ops.RetractRequest(0))
         assert (nodes(model), model.device_free()) == ([(1, 2)], 6)
 
+    def test_a_mamba_state_that_has_seen_thoughts_is_no_prompt_s(self) -> None:
+        configuration = Configuration(
+            strip_thinking=True, component="mamba", component_slots=6, state_buffers=2
+        )
+        model = Reference(configuration, Dialect.of("0.5.23", UNIFIED))
+        do(model, ops.BeginRequest(0, (1, 2), 2), ops.DecodeRequest(0, 3), ops.DecodeRequest(0, 4))
+        before = model.tree.by_path[Path(None, (1, 2))].last_access
+        do(model, ops.FinishRequest(0))
+        assert nodes(model) == [(1, 2)]
+        assert model.tree.by_path[Path(None, (1, 2))].last_access == before
+
     def test_without_it_a_request_leaves_everything(self) -> None:
         model = cache()
         begin = ops.BeginRequest(0, (1, 2, 3), 3, outputs=2)

@@ -241,11 +241,6 @@ def test_an_impossible_configuration_is_refused_by_field(field: str, value: Any)
         decode_fields(Configuration, {field: value})
 
 
-def test_thoughts_are_not_stripped_beside_a_component() -> None:
-    with pytest.raises(ValueError, match=r"^strip_thinking has no model with component swa$"):
-        Configuration(component="swa", strip_thinking=True)
-
-
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown field 'pagesize'"):
         decode_fields(Configuration, {"pagesize": 1})

@@ -126,7 +126,6 @@ MISTAKES = {
     "unwritable out": ("run", "--out", "/dev/null/x"),
     "no such trace": ("replay", "gone.jsonl"),
     "no trace at all": ("replay",),
-    "thoughts and a component": ("run", "--strip-thinking", "--component", "swa"),
     "nothing to reproduce": ("reproduce",),
 }
 

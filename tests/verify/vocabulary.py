@@ -53,7 +53,7 @@ def configurations(draw: st.DrawFn) -> Configuration:
         host_slots=page * draw(st.integers(1, 100)),
         load_back_threshold=draw(st.integers(1, 10)),
         copies=draw(st.sampled_from(("early", "late"))),
-        strip_thinking=component == "full" and draw(st.booleans()),
+        strip_thinking=draw(st.booleans()),
     )
 
 
