@@ -233,6 +233,32 @@ DETACHED_PREFETCH = Untraced(
     upstream_test="detached_prefetch.py",
 )
 
+UNCOMPUTED_TOKEN = Untraced(
+    identifier="uncomputed-token",
+    title="A turn of a streaming session inherits a token whose KV nobody has computed",
+    targets=("sglang-unified", "sglang-unified-rust"),
+    affected=("0.5.22", "0.5.23"),
+    patch=SourcePatch(
+        "sglang.srt.session.streaming_session",
+        "        slot.kv.kv_committed_len = min(target, slot.kv.kv_allocated_len)\n",
+        "        slot.kv.kv_committed_len = min(target, slot.kv.kv_committed_len)\n",
+    ),
+    story=(
+        "With speculative decoding a request's last token has KV only once one more verify has "
+        "fed it. A streaming session (--enable-streaming-session) keeps a turn's row for the next "
+        "turn, and counts all tokens of the turn as committed, as far as slots are allocated "
+        "(try_cache_finished_req); of those, speculative decoding allocates more than it needs. "
+        "SGLang #22897 relies on the verify that is launched ahead when batches overlap. None is "
+        "launched where batches do not overlap; where a turn ends by its length, since 0.5.22 "
+        "(_reqs_finishing_inflight); or where the next batch is a prefill of others. The next "
+        "turn then reads, at the place of the last token, what lies in the slot: its output is "
+        "wrong without any error, and every turn after it reads the same. The line is in 0.5.15 "
+        "to 0.5.21 too (read). The patch counts what has been committed; the last token is "
+        "computed again."
+    ),
+    upstream_test="uncomputed_token.py",
+)
+
 UNTRACED: tuple[Untraced, ...] = (
     OVERWRITTEN_STATE,
     STALE_SOURCE,
@@ -240,4 +266,5 @@ UNTRACED: tuple[Untraced, ...] = (
     UNBOUNDED_ANCHORS,
     SHORT_RESTORE,
     DETACHED_PREFETCH,
+    UNCOMPUTED_TOKEN,
 )
