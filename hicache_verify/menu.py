@@ -360,7 +360,7 @@ def _begin_request(model: Reference, chooser: Chooser) -> ops.Operation | None:
 
 
 def _outputs(model: Reference, chooser: Chooser, length: int) -> int:
-    """Every other request was retracted before, where that makes a difference."""
+    """Where thoughts are stripped every other request was retracted while it thought."""
     if length < 2 or not model.configuration.strip_thinking or chooser.index(2) == 0:
         return 0
     return 1 + chooser.index(length - 1)

@@ -37,15 +37,14 @@ from stateful_tests.machines import MACHINES, CacheMachine
 PAGE_SIZES = (1, 4)
 CELLS = tuple(Cell(policy, page, "lru") for policy, page in product(WRITE_POLICIES, PAGE_SIZES))
 
-WITH_PAIRS = tuple(
-    Cell(policy, page, "lru", bigram=True)
-    for policy, page in (("write_back", 1), ("write_through", 4))
-)
+MIXED = (("write_back", 1), ("write_through", 4))
+WITH_PAIRS = tuple(Cell(policy, page, "lru", bigram=True) for policy, page in MIXED)
+STRIPPED = tuple(Cell(policy, page, "lru", strip_thinking=True) for policy, page in MIXED)
 
 
 def name_of(cell: Cell) -> str:
-    pairs = "/pairs" if cell.bigram else ""
-    return f"{cell.write_policy}/{cell.page_size}/{cell.eviction_policy}{pairs}"
+    beside = "/pairs" * cell.bigram + "/stripped" * cell.strip_thinking
+    return f"{cell.write_policy}/{cell.page_size}/{cell.eviction_policy}{beside}"
 
 
 # -- the machines on a real cache ------------------------------------------------------------------
@@ -218,7 +217,7 @@ def to_reach(cell: Cell, dialect: Dialect) -> set[str]:
 Note: TypeAlias = Callable[[str, dict[str, tuple[int, int]]], None]
 
 
-@pytest.mark.parametrize("cell", [*CELLS, *WITH_PAIRS], ids=name_of)
+@pytest.mark.parametrize("cell", [*CELLS, *WITH_PAIRS, *STRIPPED], ids=name_of)
 def test_everything_is_reached(cell: Cell, release: str, cache: str, note: Note) -> None:
     everything_is_reached(cell, release, Dialect.of(release, cache), EXAMPLES, note)
 
