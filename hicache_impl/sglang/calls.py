@@ -11,8 +11,11 @@ from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
 from hicache_impl.sglang.releases import Range
 from hicache_model.keys import Keys, tokens_of
 
-#: Where a key lists its pairs; later it has the tokens.
+#: Where a key lists its pairs; later it has the tokens (radix_cache.py, RadixKey).
 LISTS_PAIRS = Range(before="0.5.11")
+
+#: Where a lookup ends before the end of its tokens, which are not cut (Req.init_next_round_input).
+LIMITS_KEYS = Range(since="0.5.14")
 
 
 class CommonCalls:
@@ -35,6 +38,14 @@ class CommonCalls:
         """As a scheduler gives it to a lookup: where pairs are wanted, the cache makes them."""
         return radix_key(self._radix_key, self.ids(tokens), self.namespace(namespace))
 
+    def prompt_key(self, tokens: tuple[int, ...], namespace: str | None) -> Any:
+        """As a request that begins is looked up: its last token is always computed."""
+        if self.parts.loaded.version not in LIMITS_KEYS:
+            return self.key(tokens[:-1], namespace)
+        key = self.key(tokens, namespace)
+        key.limit = len(tokens) - 1
+        return key
+
     def node_key(self, keys: Keys, namespace: str | None) -> Any:
         """As a node has it."""
         tokens = tokens_of(keys)
@@ -53,7 +64,10 @@ class CommonCalls:
         return parts_of(namespace, self.parts.loaded.version)
 
     def match(self, tokens: Iterable[int], namespace: str | None) -> Any:
-        return self.cache.match_prefix(self.base.MatchPrefixParams(key=self.key(tokens, namespace)))
+        return self.look_up(self.key(tokens, namespace))
+
+    def look_up(self, key: Any, **named: Any) -> Any:
+        return self.cache.match_prefix(self.base.MatchPrefixParams(key=key, **named))
 
     def evict_for(self, tokens: int) -> None:
         """Evict, where fewer than ``tokens`` are free, as much as this release does."""

@@ -214,7 +214,7 @@ class Scheduler(OneByOne):
         calls, cache = self.calls, self.calls.cache
         request = self._admitted(o)
         req = request.req
-        matched = calls.match(o.tokens[:-1], o.namespace)
+        matched = calls.look_up(calls.prompt_key(o.tokens, o.namespace))
         first = req.last_node = matched.last_device_node
         req.prefix_indices = matched.device_indices
         device_length = len(req.prefix_indices)

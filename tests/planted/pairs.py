@@ -31,6 +31,24 @@ PAIRS = (
         ),
         Witness("longest-prefix", (Insert((1, 2, 3)), Match((1, 2, 4)))),
     ),
+    # the last pair of a prompt is found too, and with it KV that has to be computed
+    Planted(
+        "lookup_of_a_prompt_goes_on_to_its_end",
+        BACK,
+        ("answer",),
+        (
+            Edit(
+                RADIX,
+                """
+@@ _raw_len
+-        if self.limit is not None and self.limit < n:
++        if False:
+             return self.limit
+         return n
+""",
+            ),
+        ),
+    ),
     # the request would read and free as the tree's what is its own
     Planted(
         "request_takes_its_unpaired_token_for_the_trees",

@@ -5,7 +5,7 @@ Nodes are known to its callers by handles (places.py).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -95,13 +95,12 @@ class Calls(CommonCalls):
 
     # -- lookup
 
-    def match_for(self, req: Req, tokens: Iterable[int], namespace: str | None) -> Any:
+    def match_for(self, req: Req, tokens: tuple[int, ...], namespace: str | None) -> Any:
         """The lookup of a request that begins, which copies what it needs of a state."""
         component = self.parts.component
         states = component is not None and component.has_states
         named = {"cow_mamba": True, "req": req} if states else {}
-        key = self.key(tokens, namespace)
-        return self.cache.match_prefix(self.base.MatchPrefixParams(key=key, **named))
+        return self.look_up(self.prompt_key(tokens, namespace), **named)
 
     def matched_slots(self, matched: Any) -> Any:
         """The device slots of what ``matched`` found on the device."""

@@ -48,7 +48,7 @@ class Scheduler(OneByOne):
         calls = self.calls
         request = self._admitted(o)
         req = request.req
-        matched = calls.match_for(req, o.tokens[:-1], o.namespace)
+        matched = calls.match_for(req, o.tokens, o.namespace)
         req.last_node = matched.last_device_node
         req.swa_branching_seqlen = getattr(matched, "swa_branching_seqlen", None)
         req.mamba_branching_seqlen = getattr(matched, "mamba_branching_seqlen", None)
