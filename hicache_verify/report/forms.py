@@ -85,8 +85,6 @@ _LOOKUPS: dict[str, tuple[str, ...]] = {
 _WAYS = (
     Way("token_ids", "list(tokens)", Range(before="0.5.13")),
     Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
-    Way("free", "free(row[start:end])", Range(before="0.5.17")),
-    Way("free", "free_segment(row[start:end], start_pos=start)", Range(since="0.5.17")),
     Way("settings", "server_args", Range(before="0.5.16")),
     Way("settings", "context", Range(since="0.5.16")),
 )
@@ -127,8 +125,12 @@ HIRADIX = Form(
         Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
         Way("as_chunk", ", chunked=True"),
         Way("end_of_batch", ""),
-        Way("prompt", "", Range(before="0.5.20")),
-        Way("prompt", "chunked = True", Range(since="0.5.20")),
+        Way("salts", "", Range(before="0.5.18")),
+        Way("salts", "yes", Range(since="0.5.18")),
+        Way("record", "list", Range(before="0.5.13")),
+        Way("record", "array", Range(since="0.5.13", before="0.5.16")),
+        Way("record", "length", Range(since="0.5.16", before="0.5.19")),
+        Way("record", "kv", Range(since="0.5.19")),
     ),
     laws=_LAWS
     | {
@@ -141,9 +143,11 @@ HIRADIX = Form(
         "begin": ("match", "load", "compute"),
         "extend": ("give", "compute"),
         "compute": ("allocate", "give"),
-        "give": ("match", "key", "InsertParams"),
+        "give": ("record",),
         "decode": ("allocate",),
-        "finish": ("key", "InsertParams"),
+        "end": ("record",),
+        "finish": ("end",),
+        "retract": ("end",),
         "abort": ("finish", "retract"),
     },
     facts=_FACTS
@@ -190,6 +194,8 @@ UNIFIED = Form(
         Way("counted", "inserted_len=len(tokens) if chunked else 0", _SINCE_22),
         Way("path", "", _BEFORE_22),
         Way("path", "self.cache.path_device_indices(node)", _SINCE_22),
+        Way("free", "free(row[start:])", _IN_CACHE),
+        Way("free", "free_segment(row[start:], start_pos=start)", _IN_CORE),
         Way("with_priority", "", Range(before="0.5.13")),
         Way("with_priority", "yes", Range(since="0.5.13")),
         Way("as_chunk", ", chunked=True", _BEFORE_22),
