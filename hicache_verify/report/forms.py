@@ -87,6 +87,10 @@ _WAYS = (
     Way("token_ids", 'array("q", tokens)', Range(since="0.5.13")),
     Way("settings", "server_args", Range(before="0.5.16")),
     Way("settings", "context", Range(since="0.5.16")),
+    Way("host_free", "[pool.free_slots]", Range(before="0.5.16")),
+    Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
+    Way("staged", "", Range(before="0.5.20")),
+    Way("staged", "yes", Range(since="0.5.20")),
 )
 _INDICES = "len(answer.device_indices)"
 _FACTS = {
@@ -103,6 +107,8 @@ _LAWS = {
     "device-prefix-closed": _NODES,
     "backup-prefix-closed": _NODES,
     "single-owner": ("nodes",),
+    "free-once": ("nodes",),
+    "lengths-agree": _NODES,
     "conservation": ("nodes",),
 }
 
@@ -121,8 +127,6 @@ HIRADIX = Form(
             "[p[0] for p in self.cache.ongoing_write_through.values()]",
             Range(since="0.5.13"),
         ),
-        Way("host_free", "[pool.free_slots]", Range(before="0.5.16")),
-        Way("host_free", "[pool.free_slots, *pool.release_slots]", Range(since="0.5.16")),
         Way("as_chunk", ", chunked=True"),
         Way("end_of_batch", ""),
         Way("salts", "", Range(before="0.5.18")),
@@ -210,7 +214,12 @@ UNIFIED = Form(
         Way("end_of_batch", "", Range(before="0.5.21")),
         Way("end_of_batch", "self.cache.flush_pending_backups()", Range(since="0.5.21")),
     ),
-    laws=_LAWS | {"pinned-until-ack": (*_NODES, "node")},
+    laws=_LAWS
+    | {
+        "pinned-until-ack": (*_NODES, "node"),
+        "single-owner": ("nodes", "node"),
+        "free-once": ("nodes", "node"),
+    },
     needs=_LOOKUPS
     | {
         "lock": ("match", "node"),
