@@ -41,11 +41,12 @@ MISTAKES = {
         ),
     },
     "a request keeps the slots that it gave away": {
-        "request.row = self.cache.path_device_indices(node)": "pass"
+        "request.row = table[: len(request.row)].to(torch.int64)": "pass"
     },
     "a last page that is not full is forgotten": {
-        "request.row = torch.cat([kept, request.row[len(kept) :]])": "request.row = kept"
+        "table[: len(request.row)]": "table[: request.cache_protected_len]"
     },
+    "a request ends and keeps its lock": {"self.cache.unlock(request.lock)": "pass"},
     "a salt is left out": {"extra_key, cache_salt=salt)": "extra_key)"},
     "a batch ends without its backups": {"self.cache.flush_pending_backups()": "pass"},
 }

@@ -43,6 +43,7 @@ from hicache_model.outcomes import (
 from hicache_model.snapshot import Node
 from hicache_model.snapshot import Path as Path_
 from hicache_verify import testing
+from hicache_verify.catalogue.entry import SourcePatch
 from hicache_verify.divergence import Divergence, NodePair
 from hicache_verify.report.code import integers, literal, one_line, quoted
 from hicache_verify.report.forms import FORMS, HELPERS, HIRADIX, UNIFIED, Form
@@ -57,6 +58,9 @@ from hicache_verify.report.upstream import closure
 from hicache_verify.trace import Trace
 from tests.fetched import fetched
 from tests.model.strategies import instances
+from tests.planted.bug import Planted
+from tests.planted.planted import BANK
+from tests.planted.unified import UNIFIED as UNIFIED_BANK
 from tests.processes import python
 from tests.verify.upstream_child import run_upstream
 from tests.verify.vocabulary import TRACES
@@ -310,6 +314,30 @@ IN_VAIN = Trace(
         *(EvictDevice(2), Insert((3, 4, 5, 6, 7))),
     ),
 )
+
+
+@pytest.mark.parametrize("planted", [False, True])
+@pytest.mark.parametrize(
+    ("target", "bug"),
+    [
+        ("sglang", BANK["finished_request_keeps_its_lock"]),
+        ("sglang-unified", UNIFIED_BANK["checkpoint_keeps_the_old_lock"]),
+    ],
+)
+def test_what_a_cache_does_for_a_request_itself_is_called_and_not_restated(
+    target: str, bug: Planted, planted: bool, tmp_path: Path
+) -> None:
+    operations = (BeginRequest(0, (1, 2), 2), FinishRequest(0))
+    due = Node(Path_(None, (1, 2)), 2, (1, 2), None, 0, 0, True, False)
+    held = NodePair(due.path, due, attrs.evolve(due, lock_ref=1))
+    found = Divergence("law", "lock-balance", "law", "", 1, operations[-1], (held,))
+    _, path = write_pytest_files(
+        tmp_path, "held", Trace(Configuration(), target, bug.release, operations), found
+    )
+    patch = SourcePatch(*bug.edits[0].patch) if planted else None
+    ran = run_upstream(path, bug.release, "hiradix" if target == "sglang" else "unified", patch)
+    assert ran.code == planted, ran.out + ran.err
+    assert ("lock_ref, 0)" in ran.out) == planted
 
 
 def test_what_the_model_predicts_of_a_node_is_asserted(tmp_path: Path) -> None:
