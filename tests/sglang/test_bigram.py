@@ -108,7 +108,7 @@ def test_nodes_are_named_by_pairs_and_a_page_that_lacks_one_stays_its_owners(
 )
 def test_nothing_is_found_in_a_release(cache: tuple[str, ...], tmp_path: Path) -> None:
     cells = ("--write-policy", "all", "--page-size", "1,4", "--bigram")
-    amount = ("--examples", "20", "--workers", "1")
+    amount = ("--examples", "12", "--workers", "1")
     child = command("run", "--release", *cache, *cells, *amount, folder=tmp_path)
     assert child.code == 0, child.out + child.err
     assert "page size 4, lru" in child.out
