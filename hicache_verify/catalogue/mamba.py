@@ -66,7 +66,7 @@ RUST_CLEARED_STATE = attrs.evolve(
     target="sglang-unified-rust",
 )
 
-TRACKED = "            cache_len = req.kv.mamba_last_track_seqlen\n"
+FLOORED = "            effective_cache_len = comp.floor_cache_len(effective_cache_len)\n"
 
 STATE_AHEAD = Entry(
     identifier="state-ahead",
@@ -99,11 +99,11 @@ STATE_AHEAD = Entry(
         ),
     ),
     patch=SourcePatch(
-        "sglang.srt.mem_cache.unified_cache.components.mamba",
-        TRACKED,
-        TRACKED
-        + "            if cache_len is not None and cache_len % self.cache.page_size:\n"
-        + "                cache_len = None\n",
+        "sglang.srt.mem_cache.unified_radix_cache",
+        FLOORED,
+        FLOORED
+        + "        if self.is_mamba_enabled and effective_cache_len % self.page_size:\n"
+        + "            effective_cache_len = 0\n",
     ),
     story=(
         "With an extra buffer (what servers take by default where batches overlap) and pages of "
@@ -115,7 +115,7 @@ STATE_AHEAD = Entry(
         "takes the state as it is, so a node gets the state of a longer prompt; a request that "
         "goes on from there computes some tokens twice, and its output is wrong without any error. "
         "SGLang #34808 mends the same for the wider pages of decode context parallelism alone. The "
-        "patch gives no state to the tree that no node can have."
+        "patch gives nothing to the tree where the state is of a length that no node can have."
     ),
     looks_like=lambda divergence: isinstance(divergence.operation, ExtendRequest),
     target="sglang-unified",
