@@ -1,5 +1,5 @@
-"""The cache under test, loaded once (``--release``, ``--cache``, ``--core``), ``--bigram``, and the
-profile.
+"""The cache under test, loaded once (``--release``, ``--cache``, ``--core``), ``--bigram``,
+``--strip-thinking``, and the profile.
 """
 
 from __future__ import annotations
@@ -7,11 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+import attrs
 import pytest
 
 from hicache_impl.sglang.releases import default_cache
 from hicache_impl.target import AnyFactory
 from hicache_model.dialects import CACHES, UNIFIED
+from hicache_verify.campaigns.cells import Cell
 from hicache_verify.targets import CORES, DEFAULT_RELEASE, TargetSpec, open_factory
 from stateful_tests import profiles
 
@@ -45,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--bigram", action="store_true", help="keys of pairs of tokens, as with EAGLE (is_eagle)"
     )
+    parser.addoption(
+        "--strip-thinking", action="store_true", help="as a server with --strip-thinking-cache"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,8 +72,11 @@ def cache(release: str, pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
-def bigram(pytestconfig: pytest.Config) -> bool:
-    return bool(pytestconfig.getoption("--bigram"))
+def as_asked(pytestconfig: pytest.Config) -> Callable[[Cell], Cell]:
+    """What the options make of a cell."""
+    bigram = bool(pytestconfig.getoption("--bigram"))
+    strip_thinking = bool(pytestconfig.getoption("--strip-thinking"))
+    return lambda cell: attrs.evolve(cell, bigram=bigram, strip_thinking=strip_thinking)
 
 
 @pytest.fixture(scope="session")

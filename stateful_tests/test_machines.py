@@ -1,7 +1,7 @@
 """The state machines on a real cache, and what the random source reaches.
 
 HYPOTHESIS_PROFILE says how long (profiles.py), ``--release``, ``--cache`` and ``--core`` on what,
-``--bigram`` with which keys.
+``--bigram`` with which keys, ``--strip-thinking`` what requests leave.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
-import attrs
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -60,9 +59,12 @@ def combinations() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("machine", "cell"), list(combinations()))
 def test_the_cache_does_what_the_model_says(
-    machine: type[CacheMachine], cell: Cell, factory: TargetFactory, bigram: bool
+    machine: type[CacheMachine],
+    cell: Cell,
+    factory: TargetFactory,
+    as_asked: Callable[[Cell], Cell],
 ) -> None:
-    cell, known = attrs.evolve(cell, bigram=bigram), factory.description.eviction_policies
+    cell, known = as_asked(cell), factory.description.eviction_policies
     if cell.eviction_policy not in known:
         pytest.skip(f"{factory.description.release} has only {', '.join(known)}")
     reach = Reach()

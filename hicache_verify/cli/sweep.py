@@ -21,6 +21,7 @@ from hicache_verify.cli.options import (
     cores,
     json_option,
     page_size_option,
+    strip_thinking_option,
 )
 from hicache_verify.cli.run import refuse_unwritable, selection
 
@@ -63,6 +64,7 @@ CACHES = {"all": ("hiradix", "unified"), "hiradix": ("hiradix",), "unified": ("u
 )
 @page_size_option
 @component_option
+@strip_thinking_option
 @bigram_option
 @click.option(
     "--budget",
@@ -104,6 +106,7 @@ def sweep(
     write_policy: tuple[str, ...],
     page_size: tuple[int, ...],
     component: str,
+    strip_thinking: bool,
     bigram: bool,
     budget: float,
     seed: int,
@@ -122,11 +125,16 @@ def sweep(
     from hicache_verify.sweep.sweeping import Campaigns
     from hicache_verify.sweep.sweeping import sweep as swept
 
-    wanted = selection(write_policy, page_size, ("lru",), component, bigram=bigram)
+    wanted = selection(write_policy, page_size, ("lru",), component, strip_thinking, bigram)
     cells = _cells(releases, CACHES[cache], tree_cores, wanted.write_policies)
     refuse_unwritable(out)
     asked = Asked(
-        budget, seed, component=component, page_sizes=wanted.page_sizes, bigram=wanted.bigram
+        budget,
+        seed,
+        component=component,
+        page_sizes=wanted.page_sizes,
+        bigram=bigram,
+        strip_thinking=strip_thinking,
     )
     record = _record(out, asked, resume)
     explore = Campaigns(out, asked, cores() if workers is None else workers)
@@ -190,7 +198,8 @@ def _beside(asked: Asked) -> str:
     sizes = ",".join(map(str, asked.page_sizes))
     pages = "" if sizes == "1" else f" --page-size {sizes}"
     component = "" if asked.component == "full" else f" --component {asked.component}"
-    return f"{pages}{component}{' --bigram' * asked.bigram}"
+    stripped = " --strip-thinking" if asked.strip_thinking else ""
+    return f"{pages}{component}{stripped}{' --bigram' * asked.bigram}"
 
 
 def _say(done: CellDone, as_json: bool) -> None:

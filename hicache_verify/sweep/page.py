@@ -45,6 +45,7 @@ def page(cells: Sequence[CellDone], asked: Asked, command: str, folder: Path) ->
     sizes = " and ".join(map(str, asked.page_sizes))
     pages = "" if asked.page_sizes == (1,) else f", pages of {sizes} tokens"
     pages += ", keys of pairs" if asked.bigram else ""
+    pages += ", thoughts stripped" if asked.strip_thinking else ""
     head = HEAD.format(command=command, budget=asked.budget, beside=beside, pages=pages)
     return "\n".join([head, table(cells), *absences(cells), *sections(cells, folder)])
 

@@ -33,7 +33,8 @@ DONE = (AGREES, DIVERGES, DOES_NOT_LOAD)
 @attrs.frozen
 class Asked:
     """Seconds for each cell of the table, and what all of them have in common: the seed, what is
-    cached beside full attention, the tokens of a page, and whether keys are pairs.
+    cached beside full attention, the tokens of a page, whether keys are pairs, and whether thoughts
+    are stripped.
     """
 
     budget: float
@@ -42,6 +43,7 @@ class Asked:
     component: str = "full"
     page_sizes: tuple[int, ...] = (1,)
     bigram: bool = False
+    strip_thinking: bool = False
 
 
 @attrs.frozen

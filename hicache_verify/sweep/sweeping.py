@@ -81,6 +81,7 @@ class Campaigns:
                 (cell.write_policy,),
                 self._asked.page_sizes,
                 component=self._asked.component,
+                strip_thinking=self._asked.strip_thinking,
                 bigram=self._asked.bigram,
             ),
             seed=self._asked.seed,

@@ -141,7 +141,7 @@ def test_a_cell_that_was_interrupted_is_run_again(tmp_path: Path) -> None:
     assert swept(tmp_path, lambda cell: BROKEN, OLD) == [BROKEN]
 
 
-NO_PAIRS = b'"bigram": false}}'
+NO_PAIRS = b'"bigram": false, "strip_thinking": false}}'
 
 
 def test_a_line_that_was_cut_short_is_as_good_as_not_written(tmp_path: Path) -> None:
@@ -313,6 +313,16 @@ def test_keys_of_pairs_are_of_all_cells_and_on_the_page(sweep: Any, tmp_path: Pa
     assert "--seed 0 --bigram; give these" in err
 
 
+def test_stripped_thoughts_are_of_all_cells_and_on_the_page(sweep: Any, tmp_path: Path) -> None:
+    assert sweep(FINE, "--strip-thinking", "--markdown", "page.md").code == 0
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert text.startswith("# Releases, thoughts stripped\n")
+    assert "--strip-thinking --budget" in text
+    code, _, err = sweep(FINE)
+    assert code == 2
+    assert "--seed 0 --strip-thinking; give these" in err
+
+
 def test_each_cell_is_explored_with_all_page_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -327,11 +337,10 @@ def test_each_cell_is_explored_with_all_page_sizes(
 
     monkeypatch.setattr(sweeping, "Campaign", Noting)
     monkeypatch.setattr(sweeping, "_cannot_be_had", lambda release: None)
-    sweeping.Campaigns(tmp_path, attrs.evolve(ASKED, page_sizes=(2, 4), bigram=True), workers=1)(
-        NEW
-    )
+    asked = attrs.evolve(ASKED, page_sizes=(2, 4), bigram=True, strip_thinking=True)
+    sweeping.Campaigns(tmp_path, asked, workers=1)(NEW)
     assert [plan.selection.page_sizes for plan in plans] == [(2, 4)]
-    assert all(plan.selection.bigram for plan in plans)
+    assert all(plan.selection.bigram and plan.selection.strip_thinking for plan in plans)
 
 
 def test_json_is_one_object_and_nothing_else(sweep: Any) -> None:
