@@ -120,7 +120,7 @@ def untraced() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("patched", [False, True], ids=["as it is", "patched"])
-@pytest.mark.parametrize(("defect", "release"), untraced())
+@pytest.mark.parametrize(("defect", "release"), list(untraced()))
 def test_one_of_a_defect_without_a_trace_fails_until_it_is_mended(
     defect: Untraced, release: str, patched: bool, tmp_path: Path
 ) -> None:
