@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from hicache_verify.catalogue.resemblance import resembles
+from hicache_verify.catalogue.resemblance import likened
 from hicache_verify.divergence import Divergence
 from hicache_verify.events import FindingFound, FindingSettled, Listener
 from hicache_verify.findings import Finding, FoundAfter
@@ -88,10 +88,8 @@ class Ledger:
         self._emit(FindingSettled(self._findings[key]))
 
     def _likened(self, divergence: Divergence, case: Case) -> Divergence:
-        """With the public issue that it looks like, if the catalogue knows one."""
         stripped = case.configuration.strip_thinking
-        likeness = resembles(divergence, self.release, self.target, stripped=stripped)
-        return attrs.evolve(divergence, resembles=likeness)
+        return likened(divergence, self.release, self.target, stripped=stripped)
 
     def repeat(self, key: Key, times: int) -> None:
         finding = self._findings[key]

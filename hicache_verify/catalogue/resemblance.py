@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import attrs
+
 from hicache_verify.catalogue.entries import ENTRIES
 from hicache_verify.divergence import RUST, Divergence
 from hicache_verify.targets import SGLANG_BOTH, SGLANG_UNIFIED
@@ -22,3 +24,9 @@ def resembles(
         if fits and not entry.tolerated and entry.looks_like(divergence):
             return entry.name
     return None
+
+
+def likened(divergence: Divergence, release: str, target: str, *, stripped: bool) -> Divergence:
+    """With the issue that it looks like, if the catalogue knows one."""
+    likeness = resembles(divergence, release, target, stripped=stripped)
+    return attrs.evolve(divergence, resembles=likeness)

@@ -12,7 +12,7 @@ from hicache_model.configuration import Configuration
 from hicache_verify import events
 from hicache_verify.campaigns.cells import BadCell, Cell, Selection
 from hicache_verify.cannot_run import CannotRun
-from hicache_verify.catalogue.resemblance import resembles
+from hicache_verify.catalogue.resemblance import likened
 from hicache_verify.exploration.bound import Bound
 from hicache_verify.exploration.crew import Crew
 from hicache_verify.exploration.explore import Exploration, Found, Hear, Layer, Search, State
@@ -223,8 +223,7 @@ class Explorer:
     ) -> Finding:
         target = opened.description
         stripped = exploration.configuration.strip_thinking
-        likeness = resembles(found.divergence, target.release, target.target, stripped=stripped)
-        divergence = attrs.evolve(found.divergence, resembles=likeness)
+        divergence = likened(found.divergence, target.release, target.target, stripped=stripped)
         case = Case(exploration.configuration, found.operations)
         after = FoundAfter(exploration.transitions, exploration.transitions, self._seconds())
         fatal = divergence.kind in ("hang", "death")

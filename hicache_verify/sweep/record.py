@@ -2,7 +2,7 @@
 
 It is only ever appended to. A last line that was cut short is as good as not written. The traces of
 findings lie in folders beside it. The catalogue says anew what a divergence resembles whenever it
-is told (sweeping.py, ``likened``).
+is told (sweeping.py).
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@ from hicache_verify import events
 from hicache_verify.campaigns.campaign import Campaign
 from hicache_verify.campaigns.cells import Selection
 from hicache_verify.campaigns.plan import Plan
-from hicache_verify.catalogue.resemblance import resembles
-from hicache_verify.divergence import Divergence
+from hicache_verify.catalogue.resemblance import likened
 from hicache_verify.findings import Finding
 from hicache_verify.report.files import Files
 from hicache_verify.sweep.matrix import SweepCell
@@ -44,18 +43,16 @@ def sweep(cells: Iterable[SweepCell], record: Record, explore: Explore) -> Itera
     for cell in cells:
         if not record.is_done(cell):
             record.add(explore(cell))
-        yield likened(record.cells[cell])
+        yield _known_today(record.cells[cell], record.asked)
 
 
-def likened(done: CellDone) -> CellDone:
+def _known_today(done: CellDone, asked: Asked) -> CellDone:
     """With what the present catalogue says that each finding looks like."""
-    cell = done.cell
-
-    def known(divergence: Divergence) -> Divergence:
-        likeness = resembles(divergence, cell.release, cell.target)
-        return attrs.evolve(divergence, resembles=likeness)
-
-    found = (attrs.evolve(one, divergence=known(one.divergence)) for one in done.found)
+    where, stripped = (done.cell.release, done.cell.target), asked.strip_thinking
+    found = (
+        attrs.evolve(one, divergence=likened(one.divergence, *where, stripped=stripped))
+        for one in done.found
+    )
     return attrs.evolve(done, found=tuple(found))
 
 

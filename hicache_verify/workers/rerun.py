@@ -6,7 +6,7 @@ import attrs
 
 from hicache_impl.target import Description
 from hicache_verify.cannot_run import CannotRun
-from hicache_verify.catalogue.resemblance import resembles
+from hicache_verify.catalogue.resemblance import likened
 from hicache_verify.divergence import Divergence
 from hicache_verify.minimizing import steps_of
 from hicache_verify.replay import Step
@@ -80,5 +80,4 @@ class Runner:
 
 def _likened(divergence: Divergence, target: Description, case: Case) -> Divergence:
     stripped = case.configuration.strip_thinking
-    likeness = resembles(divergence, target.release, target.target, stripped=stripped)
-    return attrs.evolve(divergence, resembles=likeness)
+    return likened(divergence, target.release, target.target, stripped=stripped)

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from hicache_model.configuration import Configuration
-from hicache_model.operations import EvictDevice, Insert
+from hicache_model.operations import EvictDevice, FinishRequest, Insert
 from hicache_model.snapshot import Node
 from hicache_model.snapshot import Path as Path_
 from hicache_verify import catalogue, events, trace
@@ -86,8 +86,10 @@ def test_the_matrix_has_tree_cores_for_the_unified_cache_alone() -> None:
 # -- the record ------------------------------------------------------------------------------------
 
 
-def swept(folder: Path, explore: sweeping.Explore, *cells: SweepCell) -> list[CellDone]:
-    record = open_record(folder, ASKED)
+def swept(
+    folder: Path, explore: sweeping.Explore, *cells: SweepCell, asked: Asked = ASKED
+) -> list[CellDone]:
+    record = open_record(folder, asked)
     try:
         return list(sweeping.sweep(cells, record, explore))
     finally:
@@ -116,6 +118,17 @@ def test_what_is_told_again_resembles_what_the_catalogue_knows_by_now(
     monkeypatch.setattr(catalogue.resemblance, "ENTRIES", ())
     (again,) = swept(tmp_path, never, OLD)
     assert alike(again) == [None]
+
+
+def test_what_resembles_a_defect_of_stripped_thoughts_does_so_where_they_are_stripped(
+    tmp_path: Path,
+) -> None:
+    broken = Divergence("law", "single-owner", "law", "slot 1 is lost", 1, FinishRequest(0))
+    done = CellDone(NEW, "2026-11-27", DIVERGES, found=(Found(broken, 2, True, "found.jsonl"),))
+    for stripped, likeness in ((True, "stripped-silently"), (False, None)):
+        asked = attrs.evolve(ASKED, strip_thinking=stripped)
+        (told,) = swept(tmp_path / f"{stripped}", lambda cell: done, NEW, asked=asked)
+        assert told.found[0].divergence.resembles == likeness
 
 
 def test_a_finding_comes_back_from_the_record_as_it_was(tmp_path: Path) -> None:
