@@ -88,8 +88,7 @@ class Ledger:
         self._emit(FindingSettled(self._findings[key]))
 
     def _likened(self, divergence: Divergence, case: Case) -> Divergence:
-        stripped = case.configuration.strip_thinking
-        return likened(divergence, self.release, self.target, stripped=stripped)
+        return likened(divergence, self.release, self.target, case.configuration)
 
     def repeat(self, key: Key, times: int) -> None:
         finding = self._findings[key]

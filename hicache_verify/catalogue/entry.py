@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -27,6 +27,16 @@ class SourcePatch(NamedTuple):
         for line in difflib.ndiff(self.old.splitlines(), self.new.splitlines()):
             if not line.startswith("?"):
                 yield line.rstrip()
+
+
+class Kept(Protocol):
+    """What a cache keeps of requests, and beside full attention: of a Configuration, say."""
+
+    @property
+    def component(self) -> str: ...
+
+    @property
+    def strip_thinking(self) -> bool: ...
 
 
 @attrs.define(frozen=True, slots=True)
@@ -87,10 +97,13 @@ class Entry:
     def _where_it_takes_more_to_judge_it(self) -> bool:
         return bool(self.strict)
 
-    @property
-    def strips_thinking(self) -> bool:
-        """Whether it shows only where thoughts are stripped."""
-        return all(trace.configuration.strip_thinking for trace in self.traces)
+    def shows_with(self, kept: Kept) -> bool:
+        """Whether one of its traces needs nothing that is not ``kept``."""
+        return any(
+            needed.component in ("full", kept.component)
+            and needed.strip_thinking <= kept.strip_thinking
+            for needed in (trace.configuration for trace in self.traces)
+        )
 
     @property
     def name(self) -> str:

@@ -222,9 +222,9 @@ class Explorer:
         self, found: Found, cell: Cell, exploration: Exploration, opened: Opened
     ) -> Finding:
         target = opened.description
-        stripped = exploration.configuration.strip_thinking
-        divergence = likened(found.divergence, target.release, target.target, stripped=stripped)
         case = Case(exploration.configuration, found.operations)
+        where = target.release, target.target, case.configuration
+        divergence = likened(found.divergence, *where)
         after = FoundAfter(exploration.transitions, exploration.transitions, self._seconds())
         fatal = divergence.kind in ("hang", "death")
         steps = () if fatal or exploration.interrupted else self._steps(case)

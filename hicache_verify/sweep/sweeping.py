@@ -48,11 +48,8 @@ def sweep(cells: Iterable[SweepCell], record: Record, explore: Explore) -> Itera
 
 def _known_today(done: CellDone, asked: Asked) -> CellDone:
     """With what the present catalogue says that each finding looks like."""
-    where, stripped = (done.cell.release, done.cell.target), asked.strip_thinking
-    found = (
-        attrs.evolve(one, divergence=likened(one.divergence, *where, stripped=stripped))
-        for one in done.found
-    )
+    where = done.cell.release, done.cell.target, asked
+    found = (attrs.evolve(one, divergence=likened(one.divergence, *where)) for one in done.found)
     return attrs.evolve(done, found=tuple(found))
 
 

@@ -79,5 +79,4 @@ class Runner:
 
 
 def _likened(divergence: Divergence, target: Description, case: Case) -> Divergence:
-    stripped = case.configuration.strip_thinking
-    return likened(divergence, target.release, target.target, stripped=stripped)
+    return likened(divergence, target.release, target.target, case.configuration)

@@ -15,6 +15,7 @@ import pytest
 from hicache_impl.sglang import fetch
 from hicache_impl.sglang.releases import HIRADIX, KNOWN_OF, UNIFIED
 from hicache_impl.target import Description
+from hicache_model.configuration import Configuration
 from hicache_model.dialects import Dialect, release_key
 from hicache_model.laws import LAWS
 from hicache_model.operations import CompleteLoads, EvictDevice, Insert, LoadBack, RetractRequest
@@ -142,11 +143,19 @@ def test_a_load_that_lost_its_pages_resembles_its_issue() -> None:
 def test_a_defect_of_stripped_thoughts_is_seen_only_where_they_are() -> None:
     given_back = Divergence("law", "single-owner", "law", "broken", 1, RetractRequest(0))
     seen = partial(resembles, given_back, "0.5.23", "sglang-unified")
-    assert (seen(stripped=True), seen(stripped=False)) == ("stripped-thinking", None)
+    stripped = Configuration(strip_thinking=True)
+    assert (seen(kept=stripped), seen(kept=Configuration())) == ("stripped-thinking", None)
     crash = attrs.evolve(given_back, kind="crash", law="no-crash", place="m:f:1")
-    assert resembles(crash, "0.5.23", "sglang-unified", stripped=True) is None
+    assert resembles(crash, "0.5.23", "sglang-unified", stripped) is None
     crash = attrs.evolve(crash, place="m:checkpoint_into_tree:1")
-    assert resembles(crash, "0.5.23", "sglang-unified", stripped=True) == "stripped-thinking"
+    assert resembles(crash, "0.5.23", "sglang-unified", stripped) == "stripped-thinking"
+
+
+def test_a_defect_of_a_component_is_seen_only_beside_that() -> None:
+    given_back = Divergence("law", "single-owner", "law", "broken", 1, RetractRequest(0))
+    seen = partial(resembles, given_back, "0.5.21", "sglang-unified")
+    window = Configuration(component="swa", component_slots=8, window=2)
+    assert (seen(kept=window), seen(kept=Configuration())) == ("short-window", None)
 
 
 @pytest.mark.parametrize(
