@@ -8,8 +8,8 @@ from hicache_model import operations as ops
 from hicache_model.keys import positions_of
 from hicache_model.reference import Reference
 from hicache_verify.goals.goal import Goal, Where, state
-from hicache_verify.goals.moment import Moment
-from hicache_verify.goals.requests import ENDS
+from hicache_verify.goals.moment import Asked, Moment
+from hicache_verify.goals.requests import ENDS, ran
 
 PAIRS = Where(bigram=True)
 
@@ -41,10 +41,9 @@ def _one_token(moment: Moment) -> bool:
     return moment.model.tree.bigram and len(op.tokens) == 1
 
 
-def _all_but_the_last_pair(moment: Moment) -> bool:
-    op, model = moment.operation, moment.model
-    asked = moment.before.requests.get(op.request)  # type: ignore[union-attr]
-    if asked is None or not (model.tree.bigram and model.page_size > 1):
+def _all_but_the_last_pair(asked: Asked, moment: Moment) -> bool:
+    model = moment.model
+    if not (model.tree.bigram and model.page_size > 1):
         return False
     return 0 < asked.computed == model.pages(asked.computed)
 
@@ -73,7 +72,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a request that ends with a page that lacks its last pair alone",
         "conservation, free-once, #34870",
-        _all_but_the_last_pair,
+        ran(_all_but_the_last_pair),
         Where(least_page_size=2, bigram=True),
         ENDS,
     ),

@@ -16,7 +16,7 @@ ENDS = (ops.FinishRequest, ops.AbortRequest, ops.RetractRequest, ops.RetractToHo
 
 
 def _number(moment: Moment) -> int:
-    """Of the operation's request; the goals here are of operations that have one."""
+    """Of the operation's request; asked by goals of operations that have one, and by no other."""
     number: int = moment.operation.request  # type: ignore[union-attr]
     return number
 
@@ -26,7 +26,7 @@ def _asked(moment: Moment) -> Asked:
     return moment.before.requests[_number(moment)]
 
 
-def _ran(test: Callable[[Asked, Moment], bool]) -> Test:
+def ran(test: Callable[[Asked, Moment], bool]) -> Test:
     """Of the operation's request, if it did not wait on the host."""
 
     def holds(moment: Moment) -> bool:
@@ -141,7 +141,7 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a request that ends within a page",
         "conservation, free-once, #34067",
-        _ran(lambda asked, moment: asked.computed % moment.model.page_size != 0),
+        ran(lambda asked, moment: asked.computed % moment.model.page_size != 0),
         PAGED,
         ENDS,
     ),
@@ -154,32 +154,32 @@ GOALS: tuple[Goal, ...] = (
     Goal(
         "a request aborted between two chunks",
         "conservation, lock-balance",
-        _ran(lambda asked, moment: asked.prefilling),
+        ran(lambda asked, moment: asked.prefilling),
         Where(dialect=("abort_in_prefill", "releases")),
         (ops.AbortRequest,),
     ),
     Goal(
         "a request aborted while it decodes",
         "conservation",
-        _ran(lambda asked, moment: not asked.prefilling),
+        ran(lambda asked, moment: not asked.prefilling),
         by=(ops.AbortRequest,),
     ),
     Goal(
         "a request retracted between two chunks",
         "conservation, lock-balance",
-        _ran(lambda asked, moment: asked.prefilling),
+        ran(lambda asked, moment: asked.prefilling),
         by=(ops.RetractRequest,),
     ),
     Goal(
         "a request retracted while it decodes",
         "conservation, lock-balance",
-        _ran(lambda asked, moment: not asked.prefilling),
+        ran(lambda asked, moment: not asked.prefilling),
         by=(ops.RetractRequest,),
     ),
     Goal(
         "a request that ends while its load is in flight",
         "pinned-until-ack, lock-balance, #27631",
-        _ran(_load_in_flight),
+        ran(_load_in_flight),
         by=ENDS,
     ),
 )
