@@ -18,6 +18,7 @@ from benchmarks.tables import Column, Table, Value
 from hicache_impl.bugs import BANK, Bug, find
 from hicache_impl.target import TargetFactory
 from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.planted import cell_of
 from hicache_verify.divergence import Divergence
 from hicache_verify.session import Session, TimeIsUp
 from hicache_verify.sources import hypothesis_source
@@ -115,13 +116,7 @@ def table(names: Sequence[str], seeds: int, cap: float, say: Callable[[str], Non
     """Of the bugs named, of all where none is; both sides meet the same bugs in turn."""
     rows = []
     for bug in map(find, names or BANK):
-        cell = Cell(
-            bug.write_policies[0],
-            bug.page_size,
-            bug.eviction_policy,
-            strip_thinking=bug.strip_thinking,
-            bigram=bug.bigram,
-        )
+        cell = cell_of(bug)
         times = [(ours(bug, cell, seed, cap), peer(bug, cell, seed, cap)) for seed in range(seeds)]
         rows.append(row(bug, [mine for mine, _ in times], [its for _, its in times]))
         say(" ".join(column.show(value) for column, value in zip(COLUMNS, rows[-1], strict=True)))

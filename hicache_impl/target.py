@@ -27,8 +27,7 @@ class Description:
     names, of hicache_model.observations, of what its snapshots do not show. ``components`` are the
     components that it can be built with, ``strips_thinking`` says whether it can be built with
     ``strip_thinking``, ``bigram`` whether with keys of pairs. ``members`` describe the caches of
-    ``SideBySide``, by
-    name.
+    ``SideBySide``, by name.
     """
 
     target: str

@@ -26,6 +26,11 @@ def keys_of(tokens: tuple[int, ...], *, bigram: bool) -> Keys:
     return tuple(map(pair, tokens, tokens[1:])) if bigram else tokens
 
 
+def length_in_pages(count: int, page_size: int, *, bigram: bool) -> int:
+    """How many of ``count`` neighbouring tokens lie in whole pages of keys."""
+    return max(0, count - bigram) // page_size * page_size
+
+
 def positions_of(keys: Keys) -> tuple[int, ...]:
     """The tokens at the positions that ``keys`` name, of pairs the first of each."""
     if not keys or keys[0] < FIRST_PAIR:

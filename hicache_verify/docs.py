@@ -21,6 +21,7 @@ from hicache_model.laws import LAWS
 from hicache_model.reference import Reference
 from hicache_model.snapshot import Path
 from hicache_model.states import ALL_STATES, LEGAL_STATES, NodeState, state_of, why_illegal
+from hicache_verify.campaigns.cells import kind_of
 from hicache_verify.catalogue.page import defects_page
 from hicache_verify.engine_laws import SENTENCES
 from hicache_verify.goals import GROUPS
@@ -230,10 +231,7 @@ def _bugs() -> Iterator[str]:
         yield "| --- | --- | --- | --- | ---: |\n"
         for bug in bugs:
             where = [", ".join(bug.write_policies), f"page size {bug.page_size}"]
-            where.append(bug.eviction_policy)
-            where += ["thoughts stripped"] if bug.strip_thinking else []
-            where += ["keys of pairs"] if bug.bigram else []
-            cell = "; ".join(where)
+            cell = "; ".join([*where, bug.eviction_policy, *kind_of(bug)])
             yield (
                 f"| `{bug.identifier}` | {bug.sentence} | {bug.imitates} | {cell} | {bug.length} "
                 "|\n"

@@ -40,13 +40,7 @@ def dialect_of(release: str) -> Dialect:
 def reaches(trace: Trace, goal: Goal) -> bool:
     """Whether all operations are legal, and the last one is the first to reach the goal."""
     configuration = trace.configuration
-    cell = Cell(
-        configuration.write_policy,
-        configuration.page_size,
-        configuration.eviction_policy,
-        strip_thinking=configuration.strip_thinking,
-        bigram=configuration.bigram,
-    )
+    cell = Cell.of(configuration)
     dialect = dialect_of(trace.release)
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect, (goal,))
     watch.begin(model)

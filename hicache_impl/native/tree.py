@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from typing import TypeAlias
 
 from hicache_impl.native.pools import Slots, slots_of
-from hicache_model.keys import keys_of
+from hicache_model.keys import keys_of, length_in_pages
 
 Tokens: TypeAlias = tuple[int, ...]
 
@@ -102,7 +102,7 @@ class RadixTree:
 
     def length_in_pages(self, count: int) -> int:
         """Of how many tokens the tree takes the KV, where ``count`` follow one another."""
-        return max(0, count - self.bigram) // self.page_size * self.page_size
+        return length_in_pages(count, self.page_size, bigram=self.bigram)
 
     def edge(self, namespace: str | None, tokens: Tokens, depth: int) -> Hashable:
         """Under what the child that continues ``tokens`` at ``depth`` is held."""

@@ -9,7 +9,7 @@ from typing import Any
 from hicache_impl.sglang.build import Parts
 from hicache_impl.sglang.namespaces import KeyParts, parts_of, radix_key
 from hicache_impl.sglang.releases import Range
-from hicache_model.keys import Keys, tokens_of
+from hicache_model.keys import Keys, length_in_pages, tokens_of
 
 #: Where a key lists its pairs; later it has the tokens (radix_cache.py, RadixKey).
 LISTS_PAIRS = Range(before="0.5.11")
@@ -58,7 +58,7 @@ class CommonCalls:
 
     def length_in_pages(self, count: int) -> int:
         """Of how many tokens a tree takes the KV, where ``count`` follow one another."""
-        return max(0, count - self.parts.bigram) // self.page_size * self.page_size
+        return length_in_pages(count, self.page_size, bigram=self.parts.bigram)
 
     def namespace(self, namespace: str | None) -> KeyParts:
         return parts_of(namespace, self.parts.loaded.version)

@@ -13,6 +13,7 @@ import torch
 
 from hicache_impl.sglang.namespaces import KeyParts
 from hicache_impl.sglang.scheduling import OneByOne, Running
+from hicache_impl.sglang.thinking import owned_kv_len
 from hicache_model import operations as op
 from hicache_model.outcomes import Admitted, Done, OutOfMemory
 
@@ -62,12 +63,8 @@ class Req:
         self.home.kv_committed_len = length
 
     def owned(self) -> int:
-        """What is not over-allocated: where it thought, its prompt.
-
-        Req asks whether it has thought; one that has not has no more than its prompt here.
-        """
-        length = int(self.home.kv_committed_len)
-        return min(length, len(self.origin_input_ids)) if self.strips_thinking else length
+        """What is not over-allocated."""
+        return owned_kv_len(self)
 
     def fill(self, length: int) -> None:
         """The first ``length`` tokens to prefill are, or are about to be, computed."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from typing import Protocol
 
 import attrs
 
 from hicache_impl.target import Description
-from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
+from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES, Configuration
 from hicache_model.policies import is_own_name
 
 ALL = "all"
@@ -31,11 +32,29 @@ class Cell:
     strip_thinking: bool = False
     bigram: bool = False
 
+    @classmethod
+    def of(cls, configuration: Configuration) -> Cell:
+        return cls(*(getattr(configuration, field.name) for field in attrs.fields(cls)))
+
     def __str__(self) -> str:
-        beside = "" if self.component == "full" else f", with {self.component}"
-        beside += ", thoughts stripped" if self.strip_thinking else ""
-        beside += ", keys of pairs" if self.bigram else ""
-        return f"{self.write_policy}, page size {self.page_size}, {self.eviction_policy}{beside}"
+        words = [self.write_policy, f"page size {self.page_size}", self.eviction_policy]
+        words += [] if self.component == "full" else [f"with {self.component}"]
+        return ", ".join([*words, *kind_of(self)])
+
+
+class Kind(Protocol):
+    """What has, or asks for, a kind of requests and of keys."""
+
+    @property
+    def strip_thinking(self) -> bool: ...
+
+    @property
+    def bigram(self) -> bool: ...
+
+
+def kind_of(cache: Kind) -> list[str]:
+    """What of it is not as usual, in words."""
+    return ["thoughts stripped"] * cache.strip_thinking + ["keys of pairs"] * cache.bigram
 
 
 @attrs.define(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import attrs
 
 from hicache_impl.bugs import Bug
 from hicache_verify.campaigns.campaign import Campaign
-from hicache_verify.campaigns.cells import Selection
+from hicache_verify.campaigns.cells import Cell, Selection
 from hicache_verify.campaigns.plan import RANDOM, Plan
 from hicache_verify.cannot_run import CannotRun
 from hicache_verify.events import Event
@@ -46,6 +46,13 @@ class Hunted:
     def trace_length(self) -> int | None:
         """Operations of the minimized trace."""
         return None if self.finding is None else len(self.finding.case.operations)
+
+
+def cell_of(bug: Bug, write_policy: str | None = None) -> Cell:
+    """Where it is looked for, or another cell in which it shows."""
+    policy = write_policy or bug.write_policies[0]
+    kind = bug.strip_thinking, bug.bigram
+    return Cell(policy, bug.page_size, bug.eviction_policy, "full", *kind)
 
 
 def plan_for(bug: Bug, seed: int, budget: float) -> Plan:

@@ -14,6 +14,7 @@ import attrs
 
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
+from hicache_verify.campaigns.cells import kind_of
 from hicache_verify.divergence import Divergence
 from hicache_verify.exploration.bound import Bound, Operations
 
@@ -113,11 +114,11 @@ class Exploration:
         """What was shown, to be quoted."""
         c = self.configuration
         ids = "1 token id" if self.bound.tokens == 1 else f"{self.bound.tokens} token ids"
-        stripped = ", thoughts stripped" if c.strip_thinking else ""
-        pairs = ", keys of pairs" if c.bigram else ""
+        cache = ", ".join(
+            [f"page size {c.page_size}", c.write_policy, c.eviction_policy, *kind_of(c)]
+        )
         scope = (
-            f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, page size "
-            f"{c.page_size}, {c.write_policy}, {c.eviction_policy}{stripped}{pairs} "
+            f"over {ids}, device {c.device_slots} and host {c.host_slots} tokens, {cache} "
             f"({', '.join(self.bound.alphabet)})"
         )
         if self.found:

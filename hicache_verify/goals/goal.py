@@ -11,7 +11,7 @@ from hicache_model.configuration import WRITE_POLICIES
 from hicache_model.dialects import Dialect
 from hicache_model.reference import Reference
 from hicache_model.tree import TreeNode
-from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.cells import Cell, kind_of
 from hicache_verify.goals.moment import Moment
 
 WRITE_BACK = ("write_back",)
@@ -65,10 +65,7 @@ class Where:
             words.append(self.eviction_policy)
         if self.component is not None:
             words.append(f"component {self.component}")
-        if self.strip_thinking:
-            words.append("thoughts stripped")
-        if self.bigram:
-            words.append("keys of pairs")
+        words += kind_of(self)
         if self.dialect is not None:
             words.append(f"{self.dialect[0]}: {self.dialect[1]}")
         return "; ".join(words) or "everywhere"

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from hicache_model.dialects import CACHES
 from hicache_verify import trace
+from hicache_verify.campaigns.cells import kind_of
 from hicache_verify.divergence import ALONE, Divergence
 from hicache_verify.engine_laws import sentence
 from hicache_verify.report.words import configuration_text, numbered
 from hicache_verify.sweep.record import AGREES, DIVERGES, DOES_NOT_LOAD, Asked, CellDone, Found
 
-HEAD = """# Releases{beside}{pages}
+HEAD = """# {title}
 
 This page is generated: `{command}`.
 
@@ -44,9 +45,8 @@ def page(cells: Sequence[CellDone], asked: Asked, command: str, folder: Path) ->
     beside = BESIDE[asked.component]
     sizes = " and ".join(map(str, asked.page_sizes))
     pages = "" if asked.page_sizes == (1,) else f", pages of {sizes} tokens"
-    pages += ", keys of pairs" if asked.bigram else ""
-    pages += ", thoughts stripped" if asked.strip_thinking else ""
-    head = HEAD.format(command=command, budget=asked.budget, beside=beside, pages=pages)
+    title = ", ".join([f"Releases{beside}{pages}", *kind_of(asked)])
+    head = HEAD.format(title=title, command=command, budget=asked.budget)
     return "\n".join([head, table(cells), *absences(cells), *sections(cells, folder)])
 
 

@@ -10,7 +10,8 @@ import sys
 from collections import Counter
 
 from hicache_impl.bugs import BANK, Bug, find
-from tests.bugs.search import cell_of, hunt, shortest
+from hicache_verify.campaigns.planted import cell_of
+from tests.bugs.search import hunt, shortest
 
 LIMIT = 200_000
 MINIMIZED = 8

@@ -8,7 +8,6 @@ from typing import cast
 
 import attrs
 
-from hicache_impl.bugs import Bug
 from hicache_impl.target import TargetFactory
 from hicache_model.configuration import Configuration
 from hicache_model.operations import Operation
@@ -62,17 +61,6 @@ def hunt(factory: TargetFactory, cell: Cell, seed: int, limit: int) -> Hunt:
     hunted = Hunt(factory, limit)
     run_random(cast(Session, hunted), cell, seed=seed, examples=None, deadline=None)
     return hunted
-
-
-def cell_of(bug: Bug, write_policy: str | None = None) -> Cell:
-    """Where it is looked for, or another cell in which it shows."""
-    return Cell(
-        write_policy or bug.write_policies[0],
-        bug.page_size,
-        bug.eviction_policy,
-        strip_thinking=bug.strip_thinking,
-        bigram=bug.bigram,
-    )
 
 
 def shortest(hunted: Hunt) -> Trace:

@@ -19,8 +19,9 @@ from hicache_impl.native.upkeep import Upkeep
 from hicache_model.configuration import EVICTION_POLICIES, WRITE_POLICIES
 from hicache_model.laws import COMPONENT_LAWS, LAWS
 from hicache_verify.campaigns.cells import Cell
+from hicache_verify.campaigns.planted import cell_of
 from hicache_verify.engine_laws import SENTENCES
-from tests.bugs.search import Hunt, cell_of, hunt, shortest
+from tests.bugs.search import Hunt, hunt, shortest
 
 FACTOR = 30
 MEAN = {

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from hicache_impl.native.target import NativeFactory
+from hicache_impl.target import Description
 from hicache_model import operations as ops
 from hicache_model.configuration import Configuration
 from hicache_model.dialects import Dialect
@@ -74,7 +75,7 @@ def test_a_trace_is_replayed_and_minimized_to_keys_of_tokens(tmp_path: Path) -> 
 
 def test_keys_of_tokens_are_simpler() -> None:
     as_many_keys, as_many_tokens, *_ = simpler_configuration(FOUR)
-    assert [op.tokens for op in as_many_keys.operations[::2]] == [(1,), (1, 2)]  # type: ignore[union-attr]
+    assert as_many_keys.operations[::2] == (ops.Insert((1,)), ops.Insert((1, 2)))
     assert as_many_tokens.operations == FOUR.operations
     for simpler in (as_many_keys, as_many_tokens):
         assert simpler.configuration == FOUR.configuration.with_(bigram=False)
@@ -97,11 +98,9 @@ def test_mamba_has_keys_of_tokens() -> None:
 
 
 def test_a_trace_with_pairs_is_not_run_where_they_are_not_known() -> None:
-    class Tokens:
-        target, release, components, strips_thinking, bigram = "mine", "1", ("full",), True, False
-
+    of_tokens = Description("mine", "1", "", ("lru",), strips_thinking=True)
     with pytest.raises(BadTarget, match=r"^mine 1 cannot be run with keys of pairs$"):
-        refuse_unknown(Tokens(), PAIRS)  # type: ignore[arg-type]
+        refuse_unknown(of_tokens, PAIRS)
 
 
 # -- operations ------------------------------------------------------------------------------------

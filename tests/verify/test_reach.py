@@ -64,13 +64,7 @@ def walk(
 
 def follow(configuration: Configuration, release: str, *operations: ops.Operation) -> Watch:
     """A watch that has seen these operations on a fresh cache."""
-    cell = Cell(
-        configuration.write_policy,
-        configuration.page_size,
-        configuration.eviction_policy,
-        strip_thinking=configuration.strip_thinking,
-        bigram=configuration.bigram,
-    )
+    cell = Cell.of(configuration)
     dialect = Dialect.of(release, default_cache(release))
     model, watch = Reference(configuration, dialect), Watch(Reach(), cell, dialect)
     watch.begin(model)

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from hicache_impl.sglang.namespaces import KeyParts
+from hicache_impl.sglang.thinking import owned_kv_len
 
 
 @attrs.define(slots=True)
@@ -140,12 +141,7 @@ class Req:
         self.kv.cache_protected_len = self.kv.cache_inserted_len = 0
 
     def owned_kv_len(self) -> int:
-        """Of one that thought its prompt alone, of others everything.
-
-        Req asks whether it has thought; one that has not has no more than its prompt here.
-        """
-        length = int(self.home.kv_committed_len)
-        return min(length, len(self.origin_input_ids)) if self.strips_thinking else length
+        return owned_kv_len(self)
 
     def effective_kv_committed_len(self) -> int:
         """What ``owned_kv_len`` is called up to 0.5.20."""

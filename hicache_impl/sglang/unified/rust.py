@@ -78,7 +78,7 @@ class RustCalls(Calls):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
-        self.names = Names(self.tree, int(self.full), self.length_in_pages, parts.bigram)
+        self.names = Names(self.tree, int(self.full), self.page_size, parts.bigram)
 
     def _find_places(self, version: str) -> Places:
         return IN_RUST

@@ -8,14 +8,14 @@ end never changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from hicache_impl.sglang.namespaces import namespace_of
 from hicache_impl.sglang.observe import slots_of
-from hicache_model.keys import Keys, keys_of
+from hicache_model.keys import Keys, keys_of, length_in_pages
 from hicache_model.snapshot import Path, Slots
 
 #: Ids that one operation may mint and take out of the tree again.
@@ -38,11 +38,8 @@ class Entry:
 class Names:
     """``entries`` are the nodes in the tree, by id; ``paths`` names them, and those that left."""
 
-    def __init__(
-        self, core: Any, component: int, length_in_pages: Callable[[int], int], bigram: bool
-    ) -> None:
-        self.core, self.bigram = core, bigram
-        self._length_in_pages = length_in_pages
+    def __init__(self, core: Any, component: int, page_size: int, bigram: bool) -> None:
+        self.core, self.page_size, self.bigram = core, page_size, bigram
         self.entries: dict[int, Entry] = {}
         self.paths: dict[int, Path] = {}
         self.numbers: dict[Path, int] = {}
@@ -121,7 +118,7 @@ class Names:
     def _ended(self, key: Any, step: Any) -> Any:
         if step.result is not None:
             tokens = tuple(key.token_ids)
-            length = self._length_in_pages(len(tokens))
+            length = length_in_pages(len(tokens), self.page_size, bigram=self.bigram)
             if length:
                 keys = keys_of(tokens, bigram=self.bigram)
                 path = Path(namespace_of(key), keys[:length])
