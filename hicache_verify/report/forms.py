@@ -127,6 +127,7 @@ HIRADIX = Form(
             "[p[0] for p in self.cache.ongoing_write_through.values()]",
             Range(since="0.5.13"),
         ),
+        Way("path", ""),
         Way("as_chunk", ", chunked=True"),
         Way("end_of_batch", ""),
         Way("salts", "", Range(before="0.5.18")),
